@@ -1,0 +1,21 @@
+"""Cluster file, recipe and image description as frozen, typed, validated models: the only home of values."""
+
+from .cluster import Cluster, Host
+from .image import Image
+from .load import PROJECT, Loaded, cluster_name, load, load_recipe
+from .problems import Problem, SettingsError
+from .recipe import Recipe
+
+__all__ = [
+    "PROJECT",
+    "Cluster",
+    "Host",
+    "Image",
+    "Loaded",
+    "Problem",
+    "Recipe",
+    "SettingsError",
+    "cluster_name",
+    "load",
+    "load_recipe",
+]

@@ -1,0 +1,239 @@
+"""The cluster file: hosts, addresses, fabric, paths and policy. `clusters/NAME.yaml` holds one."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import Field
+
+from .model import Settings
+
+
+class Host(Settings):
+    """One host of the cluster."""
+
+    management: IPv4Address
+    """Address you log in over."""
+
+    fabric: tuple[IPv4Address, ...] = Field(min_length=1)
+    """One address per fabric rail, in the order of `networks.fabric`. Ray and the bulk transfers use them."""
+
+    visible_memory_gib: float = Field(default=111.27, gt=0)
+    """Memory the engine can see on this host, in GiB. A GX10 has 128 GiB, of which about 111 remain after the
+    CMA reservation and the driver; 111.27 is the tightest host measured."""
+
+
+class Management(Settings):
+    """The network you log in over."""
+
+    subnet: IPv4Network
+    """Subnet of the management addresses."""
+
+    interface: str = Field(min_length=1, max_length=15)
+    """Interface of the management network on every host, for example `enP7s7`."""
+
+
+class Rail(Settings):
+    """One half of the fabric NIC: a network device with its own subnet."""
+
+    subnet: IPv4Network
+    """Subnet of this rail. The two halves of one NIC must be in different subnets."""
+
+    interface: str = Field(min_length=1, max_length=15)
+    """Network device on every host, for example `enp1s0f0np0`."""
+
+    rdma_device: str | None = None
+    """RDMA device of this rail, for example `rocep1s0f0`; none where the fabric has no RDMA."""
+
+
+class Networks(Settings):
+    """Management and fabric."""
+
+    management: Management
+    """The network you log in over."""
+
+    fabric: tuple[Rail, ...] = Field(min_length=1, max_length=4)
+    """Rails of the fabric. The first one carries Ray and the rendezvous of the ranks."""
+
+
+class Access(Settings):
+    """How the control node logs in."""
+
+    user: str = Field(default="root", min_length=1)
+    """User that provisions. It needs to be root: units, Docker and sysctls are its work."""
+
+    port: int = Field(default=22, ge=1, le=65535)
+    """Port of sshd."""
+
+    ssh_config: Path | None = None
+    """An OpenSSH client configuration to use instead of `~/.ssh/config`; relative to the project."""
+
+    key: Path | None = None
+    """Private key file; relative to the project. Left out: what ssh_config or the agent offers."""
+
+    known_hosts: Path | None = None
+    """Known hosts file; relative to the project. Left out: `~/.ssh/known_hosts`."""
+
+
+class Container(Settings):
+    """What containers on these hosts get from the hardware and the Docker daemon."""
+
+    runtime: Literal["nvidia"] | None = "nvidia"
+    """Docker runtime that brings the GPU in; none on hosts without one."""
+
+    devices: tuple[PurePosixPath, ...] = (PurePosixPath("/dev/infiniband"),)
+    """Device nodes or directories handed to the Ray and engine containers. RDMA needs /dev/infiniband."""
+
+    nofile: int = Field(default=1048576, ge=1024)
+    """Limit of open files in a container. 113 shards loaded by many threads pass the usual 1024."""
+
+    memlock_unlimited: bool = True
+    """Lift the limit of locked memory, which RDMA registration needs."""
+
+    shm_gib: float = Field(default=16, gt=0)
+    """Size of /dev/shm in GiB on hosts; must hold the object store. With host IPC it is the host's own."""
+
+    model_mount: PurePosixPath = PurePosixPath("/root/.cache/huggingface")
+    """Where the model root appears inside the containers."""
+
+
+class RayPorts(Settings):
+    """Every port of Ray that can be pinned, so that the firewall can name them."""
+
+    gcs: int = Field(default=6379, ge=1024, le=65535)
+    """Port of the head's control store, which workers and the engine join."""
+    node_manager: int = Field(default=6380, ge=1024, le=65535)
+    """Port of each raylet."""
+    object_manager: int = Field(default=6381, ge=1024, le=65535)
+    """Port of each object store."""
+    runtime_env_agent: int = Field(default=6382, ge=1024, le=65535)
+    """Port of each runtime environment agent."""
+    dashboard_agent_grpc: int = Field(default=6383, ge=1024, le=65535)
+    """gRPC port of each dashboard agent, which runs even with the dashboard off."""
+    dashboard_agent_http: int = Field(default=6384, ge=1024, le=65535)
+    """HTTP port of each dashboard agent."""
+    metrics: int = Field(default=6385, ge=1024, le=65535)
+    """Port on which each node exports Ray's own metrics."""
+    client: int = Field(default=6386, ge=1024, le=65535)
+    """Port of the Ray client server on the head."""
+    worker_min: int = Field(default=20000, ge=1024, le=65535)
+    """First port of the range for worker processes."""
+    worker_max: int = Field(default=20999, ge=1024, le=65535)
+    """Last port of the range for worker processes."""
+
+
+class Ray(Settings):
+    """Ray on every host."""
+
+    ports: RayPorts = RayPorts()
+    """Pinned ports."""
+
+    object_store_gib: float = Field(default=1, gt=0)
+    """Object store per host in GiB. Ray would take up to 30 % of the memory the model needs."""
+
+    cpus: int = Field(default=2, ge=1)
+    """CPUs that Ray believes to have; tensor-parallel ranks need one each."""
+
+    gpus: int = Field(default=1, ge=0)
+    """GPUs of each host."""
+
+    reconnect_timeout_seconds: int = Field(default=15, ge=5)
+    """A raylet that lost the head gives up after this long; by default it holds memory for 60 s."""
+
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Further environment of the Ray containers."""
+
+
+class Paths(Settings):
+    """Directories on the hosts."""
+
+    model_root: PurePosixPath = PurePosixPath("/srv/models")
+    """The directory that holds model weights: the model partition."""
+
+    state: PurePosixPath = PurePosixPath("/var/lib/gx10")
+    """What this package keeps on a host: build context, manifests, environment files."""
+
+    archive: PurePosixPath = PurePosixPath("/var/lib/gx10/archive")
+    """Image archives, kept by content so that a lost image is restored without a build."""
+
+
+class HostPolicy(Settings):
+    """What a host is tuned to."""
+
+    architecture: Literal["aarch64", "x86_64"] = "aarch64"
+    """Machine architecture expected on every host."""
+
+    packages: tuple[str, ...] = ("rsync", "nftables", "python3")
+    """Debian or Ubuntu packages that must be present; DGX OS brings Docker and the driver itself."""
+
+    operators: tuple[str, ...] = ()
+    """Existing users that may use Docker without sudo."""
+
+    sysctls: dict[str, int | str] = {  # noqa: RUF012 - pydantic copies defaults
+        "vm.swappiness": 1,
+        "vm.max_map_count": 1048576,
+        "net.core.rmem_max": 134217728,
+        "net.core.wmem_max": 134217728,
+    }
+    """Kernel parameters, written to /etc/sysctl.d and set live. Swapping a model costs 20 times its speed."""
+
+    headless: bool = True
+    """Boot to multi-user.target: a desktop takes 2 to 3 GiB of the model's memory."""
+
+    drop_page_cache: bool = True
+    """Drop the page cache before Ray starts: on unified memory it competes with the model."""
+
+    min_free_gib: float = Field(default=20, ge=0)
+    """Space that must stay free on the file systems of Docker, archive and models."""
+
+    start_memory_gib: float = Field(default=105, ge=0)
+    """MemAvailable, in GiB, that a rank needs before it starts."""
+
+
+class Cluster(Settings):
+    """A cluster: which hosts there are, how they are reached, and what they serve."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Name of the cluster, the same as the file's."""
+
+    recipe: str = Field(min_length=1)
+    """The recipe that is served: the name of a file in `recipes/` without its ending."""
+
+    head: str
+    """The host that runs the Ray head and the engine's API."""
+
+    hosts: dict[str, Host] = Field(min_length=1)
+    """The hosts by name."""
+
+    networks: Networks
+    """Management and fabric networks."""
+
+    access: Access = Access()
+    """How the control node logs in."""
+
+    images: dict[str, str] = Field(default_factory=dict)
+    """Image descriptions to use instead of the one a recipe names: container name to file name in `images/`."""
+
+    container: Container = Container()
+    """What containers get from the hardware."""
+
+    ray: Ray = Ray()
+    """Ray on every host."""
+
+    paths: Paths = Paths()
+    """Directories on the hosts."""
+
+    host: HostPolicy = HostPolicy()
+    """What a host is tuned to."""
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Names of the hosts that are not the head, in the file's order."""
+        return tuple(name for name in self.hosts if name != self.head)
+
+    @property
+    def head_address(self) -> str:
+        """The head's address on the first fabric rail."""
+        return str(self.hosts[self.head].fabric[0])

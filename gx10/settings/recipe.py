@@ -1,0 +1,154 @@
+"""The recipe: one model and the engine configuration that serves it. `recipes/NAME.yaml` holds one.
+
+The keys outside `gx10` are schema version 1 of spark-vllm-docker, so that recipes made for it load here.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Literal
+
+from pydantic import Field
+
+from .model import Settings
+
+Scalar = str | int | float | bool | None
+
+
+class Limit(Settings):
+    """A validated ceiling with the measurement or pitfall behind it."""
+
+    value: float = Field(gt=0)
+    """The highest value that was validated."""
+
+    reason: str = Field(min_length=1)
+    """What happens above it, and where that was seen."""
+
+
+class Limits(Settings):
+    """Validated ceilings of one model variant on this hardware. What is left out is not checked."""
+
+    context_tokens: Limit | None = None
+    """Longest context the model's own configuration supports (`--max-model-len`)."""
+
+    batched_tokens: Limit | None = None
+    """Largest `--max-num-batched-tokens` that survived a long prefill."""
+
+    sequences: Limit | None = None
+    """Largest `--max-num-seqs`."""
+
+    speculative_tokens: Limit | None = None
+    """Most speculative tokens that were validated at the served context."""
+
+    memory_gib: Limit | None = None
+    """Firm cap of the raw memory budget per host (`--gpu-memory-utilization-gb`)."""
+
+    memory_margin_gib: Limit | None = None
+    """Least distance of the memory budget from what the tightest host shows."""
+
+
+class ModelSource(Settings):
+    """Where weights come from when no host has them."""
+
+    directory: PurePosixPath | None = None
+    """A directory on the head."""
+
+    hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    """A Hugging Face repository, fetched once, to the head."""
+
+    revision: str | None = None
+    """Commit of the repository. A branch name is refused: it moves."""
+
+
+class Model(Settings):
+    """The weights that the recipe serves."""
+
+    path: PurePosixPath
+    """Directory of the weights below the model root."""
+
+    source: ModelSource = ModelSource()
+    """Where they come from when no host has them; nothing named means that the head must have them."""
+
+
+class BootLine(Settings):
+    """A log line that proves a feature was really wired up at boot."""
+
+    text: str
+    """Text that must stand in the engine's log."""
+
+    per_rank: bool = False
+    """Whether it must appear once per tensor-parallel rank instead of at least once."""
+
+    proves: str
+    """What its absence means."""
+
+
+class Gx10(Settings):
+    """What this package adds to a recipe of spark-vllm-docker."""
+
+    extends: str | None = None
+    """Another recipe that this one starts from. Keys given here replace or, for mappings, join those of the other."""
+
+    model: Model | None = None
+    """The weights."""
+
+    limits: Limits = Limits()
+    """Validated ceilings."""
+
+    start_timeout_seconds: int = Field(default=1800, ge=60)
+    """How long a start may take until the first completion. Boot takes 12 to 13 minutes for 82 GiB per rank."""
+
+    stop_timeout_seconds: int = Field(default=60, ge=5)
+    """How long a stop may take before processes are killed."""
+
+    boot_lines: tuple[BootLine, ...] = ()
+    """Log lines that prove that optional features were really wired up."""
+
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Environment of the engine beside the recipe's own `env`: paths, timeouts and what a cluster's hosts need."""
+
+    shm_gib: float | None = None
+    """Size of /dev/shm that the model needs, where not host IPC is used."""
+
+
+class Recipe(Settings):
+    """One model and the engine configuration that serves it."""
+
+    recipe_version: Literal["1"]
+    """Schema version of spark-vllm-docker's recipes."""
+
+    name: str = Field(min_length=1)
+    """Name of the recipe for people."""
+
+    description: str = ""
+    """What it serves and what it was validated on."""
+
+    model: str | None = None
+    """Hugging Face name of the model."""
+
+    container: str = Field(min_length=1)
+    """Image that serves it: the name of a file in `images/` without its ending."""
+
+    mods: tuple[str, ...] = ()
+    """Patches baked into the image: directories below `files/image/mods`, with or without a leading `mods/`."""
+
+    defaults: dict[str, Scalar] = Field(default_factory=dict)
+    """Values for the placeholders of `command`."""
+
+    env: dict[str, str] = Field(default_factory=dict)
+    """Environment of the engine."""
+
+    command: str = Field(min_length=1)
+    """The engine's command line: one `str.format` over `defaults`, so braces of JSON are doubled."""
+
+    build_args: tuple[str, ...] = ()
+    """Arguments for spark-vllm-docker's own build script; read for compatibility, this package's pins decide."""
+
+    cluster_only: bool = False
+    """The recipe needs more than one host."""
+
+    solo_only: bool = False
+    """The recipe runs on one host only."""
+
+    gx10: Gx10 = Gx10()
+    """What this package adds."""
