@@ -1,0 +1,88 @@
+"""A host's control group: what holds all its processes, and ends all of them at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gx10.lab.errors import LabError
+
+_ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+
+
+def unified_root() -> Path | None:
+    """Where the unified hierarchy is mounted, alone or beside version 1; None when it is not."""
+    return next((root for root in _ROOTS if (root / "cgroup.controllers").is_file()), None)
+
+
+class ControlGroup:
+    """One host's group, with `launcher` (what starts nspawn and tidies up after it) and `host` (nspawn, the host).
+
+    A group of its own under the root: hosts in one group would share `system.slice`, and a host in its caller's
+    group would end with the caller's session.
+    """
+
+    def __init__(self, name: str) -> None:
+        root = unified_root()
+        if root is None:
+            raise LabError("No unified control group hierarchy is mounted under /sys/fs/cgroup.")
+        self.path = root / name
+        self.launcher = self.path / "launcher"
+        self.host = self.path / "host"
+
+    @classmethod
+    def all_of(cls, lab: str) -> list[ControlGroup]:
+        """Every group that belongs to the lab, whoever left it."""
+        root = unified_root()
+        return [cls(path.name) for path in sorted(root.glob(f"{lab}-*"))] if root else []
+
+    def create(self) -> None:
+        """Make the group, and hand the controllers that the machine has given out on to the host."""
+        for path in (self.path, self.launcher, self.host):
+            path.mkdir(exist_ok=True)
+        controllers = (self.path / "cgroup.controllers").read_text().split()
+        if controllers:
+            (self.path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+
+    @property
+    def host_lives(self) -> bool:
+        """Whether any process of the host, or the nspawn that carries it, is alive."""
+        return _populated(self.host)
+
+    @property
+    def lives(self) -> bool:
+        """Whether anything is alive in the group: the host, or what is about to start it or tidies up after it."""
+        return _populated(self.path)
+
+    def processes(self) -> Iterator[int]:
+        """Process ids of the host and of what carries it."""
+        for file in self.path.glob("**/cgroup.procs"):
+            try:
+                yield from (int(line) for line in file.read_text().split())
+            except OSError:  # the group vanished, or is one of a container with threads
+                continue
+
+    def kill(self, timeout_seconds: float = 20) -> None:
+        """End every process with SIGKILL, as a power cut does, and remove the group; returns when all are gone."""
+        if not self.path.is_dir():
+            return
+        (self.path / "cgroup.kill").write_text("1")
+        deadline = time.monotonic() + timeout_seconds
+        while self.lives:
+            if time.monotonic() > deadline:
+                alive = ", ".join(str(process) for process in self.processes())
+                raise LabError(
+                    f"Processes {alive} of {self.path.name} are still there {timeout_seconds:.0f} s after SIGKILL: "
+                    "they hang in the kernel, most often on a disk. Look at `dmesg`, then run the command again."
+                )
+            time.sleep(0.005)
+        for path in sorted(self.path.glob("**/"), key=lambda path: len(path.parts), reverse=True):
+            path.rmdir()
+
+
+def _populated(path: Path) -> bool:
+    try:
+        return "populated 1" in (path / "cgroup.events").read_text()
+    except OSError:
+        return False
