@@ -2,13 +2,14 @@
 
 from .cluster import Cluster, Host
 from .image import Image
-from .load import PROJECT, Loaded, cluster_name, load, load_recipe
+from .load import PROJECT, Draft, Loaded, cluster_name, load, load_recipe, read
 from .problems import Problem, SettingsError
 from .recipe import Recipe
 
 __all__ = [
     "PROJECT",
     "Cluster",
+    "Draft",
     "Host",
     "Image",
     "Loaded",
@@ -18,4 +19,5 @@ __all__ = [
     "cluster_name",
     "load",
     "load_recipe",
+    "read",
 ]

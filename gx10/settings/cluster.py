@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from .model import Settings
+from .types import AbsolutePath, Environment, HostName, Interface
 
 
 class Host(Settings):
@@ -24,6 +25,10 @@ class Host(Settings):
     """Memory the engine can see on this host, in GiB. A GX10 has 128 GiB, of which about 111 remain after the
     CMA reservation and the driver; 111.27 is the tightest host measured."""
 
+    total_memory_gib: float = Field(default=119.7, gt=0)
+    """Memory that CUDA reports on this host, in GiB. vLLM takes `--gpu-memory-utilization` as a fraction of it, so
+    its default of 0.92 asks for 110.12 GiB."""
+
 
 class Management(Settings):
     """The network you log in over."""
@@ -31,7 +36,7 @@ class Management(Settings):
     subnet: IPv4Network
     """Subnet of the management addresses."""
 
-    interface: str = Field(min_length=1, max_length=15)
+    interface: Interface
     """Interface of the management network on every host, for example `enP7s7`."""
 
 
@@ -41,10 +46,10 @@ class Rail(Settings):
     subnet: IPv4Network
     """Subnet of this rail. The two halves of one NIC must be in different subnets."""
 
-    interface: str = Field(min_length=1, max_length=15)
+    interface: Interface
     """Network device on every host, for example `enp1s0f0np0`."""
 
-    rdma_device: str | None = None
+    rdma_device: Interface | None = None
     """RDMA device of this rail, for example `rocep1s0f0`; none where the fabric has no RDMA."""
 
 
@@ -61,7 +66,7 @@ class Networks(Settings):
 class Access(Settings):
     """How the control node logs in."""
 
-    user: str = Field(default="root", min_length=1)
+    user: str = Field(default="root", pattern=r"^[a-z_][a-z0-9_-]*$")
     """User that provisions. It needs to be root: units, Docker and sysctls are its work."""
 
     port: int = Field(default=22, ge=1, le=65535)
@@ -83,7 +88,7 @@ class Container(Settings):
     runtime: Literal["nvidia"] | None = "nvidia"
     """Docker runtime that brings the GPU in; none on hosts without one."""
 
-    devices: tuple[PurePosixPath, ...] = (PurePosixPath("/dev/infiniband"),)
+    devices: tuple[AbsolutePath, ...] = (PurePosixPath("/dev/infiniband"),)
     """Device nodes or directories handed to the Ray and engine containers. RDMA needs /dev/infiniband."""
 
     nofile: int = Field(default=1048576, ge=1024)
@@ -95,7 +100,7 @@ class Container(Settings):
     shm_gib: float = Field(default=16, gt=0)
     """Size of /dev/shm in GiB on hosts; must hold the object store. With host IPC it is the host's own."""
 
-    model_mount: PurePosixPath = PurePosixPath("/root/.cache/huggingface")
+    model_mount: AbsolutePath = PurePosixPath("/root/.cache/huggingface")
     """Where the model root appears inside the containers."""
 
 
@@ -142,20 +147,20 @@ class Ray(Settings):
     reconnect_timeout_seconds: int = Field(default=15, ge=5)
     """A raylet that lost the head gives up after this long; by default it holds memory for 60 s."""
 
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict)
     """Further environment of the Ray containers."""
 
 
 class Paths(Settings):
     """Directories on the hosts."""
 
-    model_root: PurePosixPath = PurePosixPath("/srv/models")
+    model_root: AbsolutePath = PurePosixPath("/srv/models")
     """The directory that holds model weights: the model partition."""
 
-    state: PurePosixPath = PurePosixPath("/var/lib/gx10")
+    state: AbsolutePath = PurePosixPath("/var/lib/gx10")
     """What this package keeps on a host: build context, manifests, environment files."""
 
-    archive: PurePosixPath = PurePosixPath("/var/lib/gx10/archive")
+    archive: AbsolutePath = PurePosixPath("/var/lib/gx10/archive")
     """Image archives, kept by content so that a lost image is restored without a build."""
 
 
@@ -164,6 +169,9 @@ class HostPolicy(Settings):
 
     architecture: Literal["aarch64", "x86_64"] = "aarch64"
     """Machine architecture expected on every host."""
+
+    gpu: str = "GB10"
+    """GPU of every host. With `GB10` the rules of its sm_121 apply: which kernels it has, and which it has not."""
 
     packages: tuple[str, ...] = ("rsync", "nftables", "python3")
     """Debian or Ubuntu packages that must be present; DGX OS brings Docker and the driver itself."""
@@ -201,10 +209,10 @@ class Cluster(Settings):
     recipe: str = Field(min_length=1)
     """The recipe that is served: the name of a file in `recipes/` without its ending."""
 
-    head: str
+    head: HostName
     """The host that runs the Ray head and the engine's API."""
 
-    hosts: dict[str, Host] = Field(min_length=1)
+    hosts: dict[HostName, Host] = Field(min_length=1)
     """The hosts by name."""
 
     networks: Networks

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from pydantic import Field
 
 from .model import Settings
+from .types import AbsolutePath
 
 
 class BaseImage(Settings):
@@ -15,7 +14,7 @@ class BaseImage(Settings):
     reference: str = Field(min_length=1)
     """Name and tag or digest."""
 
-    archive: PurePosixPath | None = None
+    archive: AbsolutePath | None = None
     """An archive on the head to load the base from when the head does not have it; for hosts without Internet."""
 
 
@@ -32,7 +31,7 @@ class Wheel(Settings):
 class Wheels(Settings):
     """Wheels that the build takes from the head instead of an index."""
 
-    directory: PurePosixPath
+    directory: AbsolutePath
     """Directory on the head. It is bind-mounted into the build, never copied into a layer."""
 
     required: tuple[Wheel, ...] = ()

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-import yaml
-from pydantic import ValidationError
+from typing import TypeVar
 
 from .cluster import Cluster
 from .image import Image
 from .model import Settings
 from .problems import Problem, SettingsError
 from .recipe import Recipe
+from .source import SourceError, Tree, read_mapping
+from .validation import validated
 
 DEFAULT_CLUSTER = "lab"
 PROJECT = Path(__file__).resolve().parents[2]
 
 Model = TypeVar("Model", bound=Settings)
-Tree = dict[str, Any]
+#: For a file as it was asked for: where each key really stands (a recipe may extend another), by dotted key.
+Places = Mapping[str, tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -36,77 +37,115 @@ class Loaded:
     image_file: str
 
 
+@dataclass
+class Draft:
+    """What could be read of a description, and every problem met on the way."""
+
+    project: Path
+    cluster: Cluster | None = None
+    cluster_file: str = ""
+    recipe: Recipe | None = None
+    recipe_file: str = ""
+    image: Image | None = None
+    image_file: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    places: dict[str, Places] = field(default_factory=dict)
+
+    def located(self, problem: Problem) -> Problem:
+        """The problem with the file and line where its key, or the nearest key above it, stands."""
+        places, key = self.places.get(problem.file, {}), problem.key
+        while key and key not in places:
+            key = key.rpartition(".")[0]
+        file, line = places.get(key, (problem.file, 0))
+        return replace(problem, file=file, line=problem.line or line)
+
+    def loaded(self) -> Loaded:
+        """The complete description; raises SettingsError with every problem noted."""
+        if self.problems or self.cluster is None or self.recipe is None or self.image is None:
+            raise SettingsError(self.located(problem) for problem in self.problems)
+        return Loaded(
+            self.project,
+            self.cluster,
+            self.cluster_file,
+            self.recipe,
+            self.recipe_file,
+            self.image,
+            self.image_file,
+        )
+
+
 def cluster_name() -> str:
     """Name of the cluster in question: `GX10_CLUSTER`, or the lab."""
     return os.environ.get("GX10_CLUSTER") or DEFAULT_CLUSTER
 
 
 def load(name: str | None = None, project: Path = PROJECT) -> Loaded:
-    """Load a cluster by name with its recipe and image; raises SettingsError with every problem found."""
-    cluster_tree, cluster_file = _tree(project, "clusters", name or cluster_name(), "", "GX10_CLUSTER")
-    problems: list[Problem] = []
-    cluster = _validated(Cluster, cluster_tree, cluster_file, problems)
-    wanted = cluster_tree.get("recipe")
-    recipe: Recipe | None = None
-    image: Image | None = None
-    recipe_file = image_file = ""
-    if isinstance(wanted, str):
-        try:
-            recipe, recipe_file = load_recipe(wanted, project, named_by=cluster_file)
-            image, image_file = _load_image(recipe, recipe_file, cluster_tree.get("images"), project)
-        except SettingsError as error:
-            problems.extend(error.problems)
-    if cluster is not None and cluster.name != Path(cluster_file).stem:
-        problems.append(
-            Problem(
-                cluster_file,
-                "name",
-                repr(cluster.name),
-                "a cluster is named after its file",
-                f"Write {Path(cluster_file).stem!r}.",
-            )
-        )
-    if problems or cluster is None or recipe is None or image is None:
-        raise SettingsError(problems)
-    return Loaded(project, cluster, cluster_file, recipe, recipe_file, image, image_file)
+    """Load a cluster by name with its recipe and image; raises SettingsError with every problem found.
+
+    The rules that span files and the engine's command are `gx10.engine.described`'s, which builds on this.
+    """
+    return read(name, project).loaded()
+
+
+def read(name: str | None = None, project: Path = PROJECT) -> Draft:
+    """Read a cluster by name with its recipe and image as far as they can be read; never raises."""
+    draft = Draft(project)
+    wanted = name or cluster_name()
+    tree, draft.cluster_file = _tree(draft, "clusters", wanted, ("environment", "GX10_CLUSTER"))
+    if tree is None:
+        return draft
+    draft.cluster = validated(Cluster, tree, draft.cluster_file, draft.problems)
+    if draft.cluster is not None and draft.cluster.name != wanted:
+        rule = "a cluster is named after its file"
+        draft.problems.append(Problem(draft.cluster_file, "name", repr(draft.cluster.name), rule, f"Write {wanted!r}."))
+    recipe = tree.get("recipe")
+    if isinstance(recipe, str):
+        _read_recipe(draft, recipe, (draft.cluster_file, "recipe"))
+    if draft.recipe is not None:
+        chosen = tree.get("images")
+        replaced = isinstance(chosen, dict) and draft.recipe.container in chosen
+        container = str(chosen[draft.recipe.container]) if replaced and chosen else draft.recipe.container
+        named_by = (draft.cluster_file, "images") if replaced else (draft.recipe_file, "container")
+        image_tree, draft.image_file = _tree(draft, "images", container, named_by)
+        if image_tree is not None:
+            draft.image = validated(Image, image_tree, draft.image_file, draft.problems)
+    return draft
 
 
 def load_recipe(name: str, project: Path = PROJECT, named_by: str = "") -> tuple[Recipe, str]:
     """Load a recipe by name, with the one it extends merged below it; returns it with its file's name."""
-    tree, file = _tree(project, "recipes", name, named_by, "recipe")
+    draft = Draft(project)
+    _read_recipe(draft, name, (named_by or "environment", "recipe"))
+    if draft.recipe is None:
+        raise SettingsError(draft.located(problem) for problem in draft.problems)
+    return draft.recipe, draft.recipe_file
+
+
+def _read_recipe(draft: Draft, name: str, named_by: tuple[str, str]) -> None:
+    tree, file = _tree(draft, "recipes", name, named_by)
+    draft.recipe_file = file
     seen = [file]
-    while isinstance(extends := (tree.get("gx10") or {}).get("extends"), str):
-        below, below_file = _tree(project, "recipes", extends, file, "gx10.extends")
+    while tree is not None and isinstance(extends := _own_part(tree).get("extends"), str):
+        below, below_file = _tree(draft, "recipes", extends, (file, "gx10.extends"))
+        if below is None:
+            return
         if below_file in seen:
-            raise SettingsError(
-                [
-                    Problem(
-                        file,
-                        "gx10.extends",
-                        repr(extends),
-                        f"recipes extend each other in a circle: {' -> '.join([*seen, below_file])}",
-                        "Let one of them stand alone.",
-                    )
-                ]
-            )
+            circle = " -> ".join([*seen, below_file])
+            rule = f"recipes extend each other in a circle: {circle}"
+            remedy = "Let one of them stand alone."
+            draft.problems.append(Problem(file, "gx10.extends", repr(extends), rule, remedy))
+            return
         seen.append(below_file)
-        above = {**tree, "gx10": {key: value for key, value in tree["gx10"].items() if key != "extends"}}
+        above = {**tree, "gx10": {key: value for key, value in _own_part(tree).items() if key != "extends"}}
         tree = _merged(below, above)
-    problems: list[Problem] = []
-    recipe = _validated(Recipe, tree, file, problems)
-    if recipe is None:
-        raise SettingsError(problems)
-    return recipe, file
+        draft.places[file] = {**draft.places[below_file], **draft.places[file]}
+    if tree is not None:
+        draft.recipe = validated(Recipe, tree, file, draft.problems)
 
 
-def _load_image(recipe: Recipe, recipe_file: str, chosen: object, project: Path) -> tuple[Image, str]:
-    name = chosen.get(recipe.container, recipe.container) if isinstance(chosen, dict) else recipe.container
-    tree, file = _tree(project, "images", str(name), recipe_file, "container")
-    problems: list[Problem] = []
-    image = _validated(Image, tree, file, problems)
-    if image is None:
-        raise SettingsError(problems)
-    return image, file
+def _own_part(tree: Tree) -> Tree:
+    part = tree.get("gx10")
+    return part if isinstance(part, dict) else {}
 
 
 def _merged(below: Tree, above: Tree) -> Tree:
@@ -118,54 +157,24 @@ def _merged(below: Tree, above: Tree) -> Tree:
     return merged
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML without its worst trap: a key given twice silently keeps the last value."""
-
-
-def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: set[object] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=deep)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-        seen.add(key)
-    return dict(loader.construct_mapping(node, deep=deep))
-
-
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
-def _tree(project: Path, kind: str, name: str, named_by: str, key: str) -> tuple[Tree, str]:
-    """The mapping in `kind`/`name`.yaml and that file's name, relative to the project."""
+def _tree(draft: Draft, kind: str, name: str, named_by: tuple[str, str]) -> tuple[Tree | None, str]:
+    """The mapping in `kind`/`name`.yaml and that file's name, relative to the project; notes what is wrong."""
     file = f"{kind}/{name}.yaml"
-    path = project / file
+    path = draft.project / file
     if "/" in name or not path.is_file():
-        there = ", ".join(sorted(found.stem for found in (project / kind).glob("*.yaml"))) or "none"
-        raise SettingsError(
-            [Problem(named_by or "environment", key, repr(name), f"{file} does not exist", f"Choose one of: {there}.")]
-        )
+        there = _names(found.stem for found in (draft.project / kind).glob("*.yaml"))
+        remedy = f"Choose one of: {there}."
+        draft.problems.append(Problem(*named_by, repr(name), f"{file} does not exist", remedy))
+        return None, file
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        told = " ".join(str(error).split())
-        raise SettingsError([Problem(file, "", "no valid YAML", told, "Correct the file at that place.")]) from error
-    if not isinstance(tree, dict):
-        raise SettingsError(
-            [Problem(file, "", type(tree).__name__, "the file must hold a mapping of keys", "See docs/settings.md.")]
-        )
+        tree, lines = read_mapping(path)
+    except SourceError as error:
+        remedy = "Correct the file there; docs/settings.md shows every key."
+        draft.problems.append(Problem(file, "", error.found, error.rule, remedy, line=error.line))
+        return None, file
+    draft.places[file] = {key: (file, line) for key, line in lines.items()}
     return tree, file
 
 
-def _validated(model: type[Model], tree: Tree, file: str, problems: list[Problem]) -> Model | None:
-    try:
-        return model.model_validate(tree)
-    except ValidationError as error:
-        for detail in error.errors():
-            key = ".".join(str(part) for part in detail["loc"])
-            found = "nothing" if detail["type"] == "missing" else repr(detail["input"])
-            if detail["type"] == "extra_forbidden":
-                rule, remedy = "there is no such key", "Remove it or see docs/settings.md for the keys there are."
-            else:
-                rule, remedy = detail["msg"][0].lower() + detail["msg"][1:], "See docs/settings.md for what fits."
-            problems.append(Problem(file, key, found, rule, remedy))
-        return None
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

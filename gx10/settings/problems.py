@@ -16,12 +16,14 @@ class Problem:
     rule: str
     remedy: str
     reason: str = ""
+    line: int = 0
 
     def sentence(self) -> str:
         """The problem as one sentence naming file, key, value, rule, reason and remedy."""
         because = f" ({self.reason})" if self.reason else ""
-        at = f" {self.key}:" if self.key else ""
-        return f"{self.file}:{at} found {self.found}, but {self.rule}{because}. {self.remedy}"
+        at = f"{self.file}:{self.line}" if self.line else self.file
+        key = f" {self.key}:" if self.key else ""
+        return f"{at}:{key} found {self.found}, but {self.rule}{because}. {self.remedy}"
 
 
 class SettingsError(Exception):

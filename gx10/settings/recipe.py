@@ -5,12 +5,12 @@ The keys outside `gx10` are schema version 1 of spark-vllm-docker, so that recip
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from .model import Settings
+from .types import AbsolutePath, Environment, RelativePath
 
 Scalar = str | int | float | bool | None
 
@@ -50,21 +50,27 @@ class Limits(Settings):
 class ModelSource(Settings):
     """Where weights come from when no host has them."""
 
-    directory: PurePosixPath | None = None
+    directory: AbsolutePath | None = None
     """A directory on the head."""
 
     hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
     """A Hugging Face repository, fetched once, to the head."""
 
-    revision: str | None = None
-    """Commit of the repository. A branch name is refused: it moves."""
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    """Commit of the repository, 40 hex digits. A branch name is refused: it moves."""
 
 
 class Model(Settings):
     """The weights that the recipe serves."""
 
-    path: PurePosixPath
+    path: RelativePath
     """Directory of the weights below the model root."""
+
+    quantization: Literal["nvfp4", "fp8", "bf16"] | None = None
+    """How the experts are stored, which decides the MoE backends that can run them. Left out: not checked."""
+
+    draft_quantization: Literal["nvfp4", "fp8", "bf16"] | None = None
+    """How the experts of the draft (MTP) head are stored; often `bf16` where the model itself is quantized."""
 
     source: ModelSource = ModelSource()
     """Where they come from when no host has them; nothing named means that the head must have them."""
@@ -104,7 +110,7 @@ class Gx10(Settings):
     boot_lines: tuple[BootLine, ...] = ()
     """Log lines that prove that optional features were really wired up."""
 
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict)
     """Environment of the engine beside the recipe's own `env`: paths, timeouts and what a cluster's hosts need."""
 
     shm_gib: float | None = None
@@ -114,7 +120,7 @@ class Gx10(Settings):
 class Recipe(Settings):
     """One model and the engine configuration that serves it."""
 
-    recipe_version: Literal["1"]
+    recipe_version: Annotated[Literal["1"], BeforeValidator(lambda found: "1" if found == 1 else found)]
     """Schema version of spark-vllm-docker's recipes."""
 
     name: str = Field(min_length=1)
@@ -135,7 +141,7 @@ class Recipe(Settings):
     defaults: dict[str, Scalar] = Field(default_factory=dict)
     """Values for the placeholders of `command`."""
 
-    env: dict[str, str] = Field(default_factory=dict)
+    env: Environment = Field(default_factory=dict)
     """Environment of the engine."""
 
     command: str = Field(min_length=1)
