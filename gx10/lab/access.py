@@ -59,10 +59,7 @@ class Access:
     def config(self) -> str:
         """The ssh configuration, with absolute paths: it works from any directory."""
         namespace = NAMESPACES / self.names.lab
-        blocks = [
-            f"Host {host.name} {host.management}\n  HostName {host.management}\n  HostKeyAlias {host.name}\n"
-            for host in self.plan.hosts
-        ]
+        blocks = [f"Host {host.name} {host.management}\n  HostName {host.management}\n" for host in self.plan.hosts]
         everybody = " ".join(f"{host.name} {host.management}" for host in self.plan.hosts)
         blocks.append(
             f"Host {everybody}\n"
@@ -73,7 +70,8 @@ class Access:
             "  StrictHostKeyChecking yes\n"
             "  HostKeyAlgorithms ssh-ed25519\n"
             "  ConnectTimeout 10\n"
-            f"  ProxyCommand nsenter --net={namespace} socat - TCP:%h:%p,nodelay\n"
+            f"  ProxyCommand nsenter --net={namespace} socat -b 65536 - "
+            "TCP:%h:%p,nodelay,connect-timeout=10\n"
         )
         return "\n".join(blocks)
 

@@ -34,8 +34,7 @@ class ControlGroup:
     @classmethod
     def all_of(cls, lab: str) -> list[ControlGroup]:
         """Every group that belongs to the lab, whoever left it."""
-        root = unified_root()
-        return [cls(path.name) for path in sorted(root.glob(f"{lab}-*"))] if root else []
+        return [cls(name) for name in sorted({path.name for root in _hierarchies() for path in root.glob(f"{lab}-*")})]
 
     def create(self) -> None:
         """Make the group, and hand the controllers that the machine has given out on to the host."""
@@ -65,9 +64,8 @@ class ControlGroup:
 
     def kill(self, timeout_seconds: float = 20) -> None:
         """End every process with SIGKILL, as a power cut does, and remove the group; returns when all are gone."""
-        if not self.path.is_dir():
-            return
-        (self.path / "cgroup.kill").write_text("1")
+        if self.path.is_dir():
+            (self.path / "cgroup.kill").write_text("1")
         deadline = time.monotonic() + timeout_seconds
         while self.lives:
             if time.monotonic() > deadline:
@@ -77,8 +75,17 @@ class ControlGroup:
                     "they hang in the kernel, most often on a disk. Look at `dmesg`, then run the command again."
                 )
             time.sleep(0.005)
-        for path in sorted(self.path.glob("**/"), key=lambda path: len(path.parts), reverse=True):
-            path.rmdir()
+        # On a hybrid machine nspawn made groups of the same name in the hierarchies of version 1 as well.
+        for root in _hierarchies():
+            for path in sorted((root / self.path.name).glob("**/"), key=lambda path: len(path.parts), reverse=True):
+                path.rmdir()
+
+
+def _hierarchies() -> list[Path]:
+    """Every mounted control group hierarchy: one, or on a hybrid machine one per controller beside the unified one."""
+    top = _ROOTS[0]
+    found = [top] if (top / "cgroup.procs").is_file() else list(top.iterdir())
+    return [root for root in found if (root / "cgroup.procs").is_file() and not root.is_symlink()]
 
 
 def _populated(path: Path) -> bool:

@@ -20,12 +20,17 @@ from gx10.lab.plan import HostPlan, LabPlan
 
 _LAUNCH = """
 echo 0 > "$GROUP/launcher/cgroup.procs" || exit 1
-unshare --mount --propagation slave sh -euc "$CARRY" carry "$@" || true
+while :; do
+    unshare --mount --propagation slave sh -euc "$CARRY" carry "$@"
+    test $? -eq 133 || break
+    ip netns exec "$MACHINE" nft flush ruleset
+done
 echo 1 > "$GROUP/host/cgroup.kill"
 for cable in $CABLES; do ip -n "$LAB" link delete "$cable"; done
 ip netns delete "$MACHINE"
 """
-"""Waits for the host to end. One that switched itself off must not stay on the network as an address without a host."""
+"""Waits for the host to end. 133 is nspawn's word for a reboot from inside; the namespace stays, its firewall does not.
+One that switched itself off must not stay on the network as an address without a host."""
 
 _CARRY = """
 echo 0 > "$GROUP/host/cgroup.procs"
@@ -34,7 +39,10 @@ mkdir -p /run/systemd/nspawn
 mount -t tmpfs -o size=1M "$MACHINE" /run/systemd/nspawn
 exec systemd-nspawn "$@"
 """
-"""Keeps nspawn's lock files, which a killed nspawn leaves behind, out of the machine's /run. Mounts the host's disk where only the host sees it: with its last process the mount is gone, whatever happened."""
+"""Mounts the host's disk where only the host sees it: with its last process the mount is gone, whatever happened.
+
+The small file system keeps the lock files that a killed nspawn leaves behind out of the machine's /run.
+"""
 
 _DISK_PARTS = ("upper", "work", "root", "docker", "models")
 
@@ -78,9 +86,9 @@ class Host:
         shutil.rmtree(partial, ignore_errors=True)
         for part in _DISK_PARTS:
             (partial / part).mkdir(parents=True)
+            (partial / part).chmod(0o755)
         (partial / "rootfs").write_text(f"{root}\n")
         upper = partial / "upper"
-        upper.chmod(0o755)
         for name, mode, text in self._first_files():
             file = upper / name
             for parent in reversed(file.relative_to(upper).parents):
@@ -116,7 +124,7 @@ class Host:
         disk = self.names.disk(self.host)
         machine = self.names.machine(self.host)
         environment = {
-            **os.environ,
+            "PATH": os.environ["PATH"],
             "GROUP": str(group.path),
             "LAB": self.names.lab,
             "MACHINE": machine,
@@ -134,23 +142,37 @@ class Host:
         console = self.names.console(self.host)
         console.parent.mkdir(parents=True, exist_ok=True)
         with console.open("ab") as log:
-            launcher = subprocess.Popen(
-                ["sh", "-uc", _LAUNCH, "launch", *self._nspawn_options(machine, disk)],
+            # Twice forked: the host is nobody's child, neither of a terminal nor of a test that runs on.
+            subprocess.run(
+                ["setsid", "--fork", "sh", "-uc", _LAUNCH, "launch", *self._nspawn_options(machine, disk)],
                 env=environment,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                umask=0o022,
+                check=True,
             )
-        # It goes there by itself too; from here on, whoever asks finds the host alive.
-        (group.launcher / "cgroup.procs").write_text(str(launcher.pid))
+        self._wait_for_launcher()
+
+    def _wait_for_launcher(self, timeout_seconds: float = 10) -> None:
+        """Return once whoever looks finds the host alive."""
+        deadline = time.monotonic() + timeout_seconds
+        while not self.group.lives:
+            if time.monotonic() > deadline:
+                raise LabError(self._silence(""))
+            time.sleep(0.002)
+
+    @property
+    def installed_from(self) -> str:
+        """Digest of the root file system below the host's disk."""
+        mark = self.names.disk(self.host) / "rootfs"
+        if not mark.is_file():
+            raise LabError(f"{self.host.name} has not been installed yet: run `gx10 lab up`.")
+        return mark.read_text().strip()
 
     def _root_file_system(self) -> Path:
-        disk = self.names.disk(self.host)
-        if not disk.is_dir():
-            raise LabError(f"{self.host.name} has not been installed yet: run `gx10 lab up`.")
-        lower = rootfs.path_of((disk / "rootfs").read_text().strip())
+        lower = rootfs.path_of(self.installed_from)
         if not lower.is_dir():
             raise LabError(
                 f"The root file system {lower} that {self.host.name} was installed from is gone from the cache: run "

@@ -131,7 +131,14 @@ class Lab:
         return tuple(self.plan.host(name) for name in names)
 
     def _bring_up(self, host: HostPlan, root: str, progress: Progress) -> None:
-        self._host(host).install(root)
+        one = self._host(host)
+        one.install(root)
+        if one.installed_from != root:
+            progress.note(
+                host.name,
+                f"keeps the root file system {one.installed_from} it was installed from; the current one is {root}. "
+                "`gx10 lab down` and `gx10 lab up` install it afresh.",
+            )
         self._boot(host, progress)
 
     def _boot(self, host: HostPlan, progress: Progress) -> None:
@@ -157,4 +164,5 @@ class Lab:
 
     def _locked(self) -> AbstractContextManager[None]:
         """One command at a time per lab. The checkout itself is the lock: there is no lock file to leave behind."""
+        requirements.check_root()
         return locked(self.names.checkout)

@@ -58,7 +58,8 @@ class Network:
             state = "down" if self.is_cut(host, network) else "up"
             mtu = network.mtu_bytes
             cables += [
-                f"link add {cable} mtu {mtu} type veth peer name {network.interface} mtu {mtu} netns {namespace}",
+                f"link add {cable} mtu {mtu} type veth peer name {network.interface} mtu {mtu} "
+                f"address {network.hardware_address(host.number)} netns {namespace}",
                 f"link set {cable} master {network.name} {state}",
             ]
             interfaces += [

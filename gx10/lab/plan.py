@@ -28,6 +28,11 @@ class NetworkPlan:
         """The lab's end of the cable to host `number`."""
         return f"{self.name[:6]}{number}"
 
+    def hardware_address(self, number: int) -> str:
+        """The interface's MAC address: as on hardware the same after every boot, so peers need not learn it anew."""
+        octets = [int(part) for part in self.prefix.split(".")]
+        return "02:67:" + ":".join(f"{octet:02x}" for octet in (*octets, 10 + number))
+
     def address(self, number: int) -> str:
         """The address of host `number`, without prefix length."""
         return f"{self.prefix}.{10 + number}"

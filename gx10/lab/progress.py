@@ -37,6 +37,9 @@ class Progress:
         """Surround one phase of one subject, a host or a part of the lab."""
         yield Step()
 
+    def note(self, subject: str, text: str) -> None:
+        """Tell something that takes no time."""
+
 
 class LineProgress(Progress):
     """One line per finished phase, for logs and pipes."""
@@ -55,6 +58,11 @@ class LineProgress(Progress):
         finally:
             with self._lock:
                 print(f"{subject}: {phase}: {outcome} in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+
+    def note(self, subject: str, text: str) -> None:
+        """Print it."""
+        with self._lock:
+            print(f"{subject}: {text}", file=sys.stderr, flush=True)
 
 
 class _Row(Step):
@@ -99,6 +107,10 @@ class TerminalProgress(Progress):
             self._display.stop_task(row)
             raise
         self._display.update(row, completed=1)
+
+    def note(self, subject: str, text: str) -> None:
+        """Print it above the rows."""
+        self._display.console.print(f"{subject}: {text}")
 
 
 def progress_for(stream_is_terminal: bool | None = None) -> Progress:

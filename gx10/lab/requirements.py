@@ -39,12 +39,16 @@ _UNFIT_FILE_SYSTEMS = {"overlay", "tmpfs", "ramfs", "nfs", "nfs4", "cifs", "9p",
 
 def check(names: LabNames, plan: LabPlan) -> None:
     """Raise one LabError with a sentence for everything that is missing."""
-    if os.geteuid() != 0:
-        # The other checks could not even look.
-        raise LabError("The lab needs root, to make namespaces and mounts: run `sudo gx10 lab up`.")
+    check_root()  # the other checks could not even look
     sentences = [*_packages(), *_kernel(), *_place(names), *_disk(names, plan)]
     if sentences:
         raise LabError.of_many(sentences)
+
+
+def check_root() -> None:
+    """Raise LabError unless this process is root's."""
+    if os.geteuid() != 0:
+        raise LabError("The lab makes and enters namespaces, which takes root: run the command again with `sudo`.")
 
 
 def missing_packages(present: dict[str, bool]) -> list[str]:

@@ -57,7 +57,8 @@ def _ask(host: Host) -> tuple[bool, str | None]:
         )
     except subprocess.TimeoutExpired:
         return False, None
-    return done.returncode == 0, done.stdout.strip() or None
+    # Debian's build suffix (26.1.5+dfsg1) says nothing about the engine.
+    return done.returncode == 0, done.stdout.strip().partition("+")[0] or None
 
 
 def _proportional_kib(process: int) -> int:
