@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -19,6 +20,14 @@ from .values import closest, convert
 
 #: What `vllm serve` starts with when it is run from a recipe.
 PROGRAM = ("vllm", "serve")
+
+#: Flags whose product is the number of GPUs that a command needs.
+PARALLEL_SIZES = (
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "prefill_context_parallel_size",
+    "data_parallel_size",
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,10 @@ class Command:
     def __contains__(self, dest: str) -> bool:
         return dest in self.flags
 
+    def faulty(self, *dests: str) -> bool:
+        """Whether one of these flags was given in a way that says nothing about its value."""
+        return any(issue.dest in dests for issue in self.issues if issue.dest not in self.flags)
+
     def value(self, dest: str, default: Any = None) -> Any:  # noqa: ANN401 - flags hold values of every type
         """The value of a flag, or the default where it was not given."""
         given = self.flags.get(dest)
@@ -87,10 +100,7 @@ class Command:
     @property
     def world_size(self) -> int:
         """GPUs that the command needs: the product of its parallel sizes."""
-        size = 1
-        for kind in ("tensor_parallel", "pipeline_parallel", "prefill_context_parallel", "data_parallel"):
-            size *= int(self.value(f"{kind}_size", 1))
-        return size
+        return prod(int(self.value(dest, 1)) for dest in PARALLEL_SIZES)
 
 
 def parse(argv: Sequence[str], catalogue: Catalogue) -> Command:

@@ -110,6 +110,8 @@ def _placeholders(template: str, file: str, known: Mapping[str, Scalar], problem
         elif name not in known:
             there = ", ".join(sorted({*known, *BUILT_IN}))
             remedy = f"Add {name} under defaults, or use one of: {there}."
+            if name in BUILT_IN:
+                remedy = "Add gx10.model.path: the directory of the weights below the model root."
             problems.append(Problem(file, "command", f"{{{name}}}", "no value is given for this placeholder", remedy))
         elif known[name] is None:
             problems.append(

@@ -1,0 +1,8 @@
+"""How pyinfra runs this deploy."""
+
+from pyinfra import config
+
+# One host that fails stops the run after the operation it failed in: a gang of three is no gang.
+config.FAIL_PERCENT = 0
+config.CONNECT_TIMEOUT = 10
+config.REQUIRE_PYINFRA_VERSION = "==3.10.0"

@@ -1,0 +1,20 @@
+"""Bring every host of the cluster to its described state: `pyinfra inventory.py deploy.py`."""
+
+from gx10.engine.description import described_by_environment
+from tasks.engine import engine
+from tasks.host import host_tuned
+from tasks.image import image
+from tasks.model import model
+from tasks.preflight import preflight
+from tasks.ray import ray
+from tasks.verify import verify
+
+described = described_by_environment()
+
+preflight(described)
+host_tuned(described)
+image(described)
+model(described)
+ray(described)
+engine(described)
+verify(described)

@@ -1,0 +1,107 @@
+"""One cluster as described: its settings, checked, with the command, environment and image that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from gx10.settings import PROJECT, Cluster, Image, Loaded, Recipe, SettingsError, cluster_name, load
+from gx10.settings.problems import Problem
+from gx10.settings.recipe import Model
+
+from .guards import check
+from .image_inputs import ImageInputs, image_inputs
+from .render import environment
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything that shapes the hosts of one cluster. Two equal descriptions configure equal hosts."""
+
+    loaded: Loaded
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    inputs: ImageInputs
+    gpus: int
+    """GPUs that the engine needs: its world size."""
+    port: int
+    served_name: str
+    memory_gib: float | None
+    """Raw memory budget per host in GiB, where the recipe sets one."""
+
+    @property
+    def project(self) -> Path:
+        """Directory of the project."""
+        return self.loaded.project
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster file."""
+        return self.loaded.cluster
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that is served."""
+        return self.loaded.recipe
+
+    @property
+    def image(self) -> Image:
+        """The image description."""
+        return self.loaded.image
+
+    @property
+    def image_reference(self) -> str:
+        """Name and tag of the image; the tag is the digest of its inputs."""
+        return f"{self.image.name}:{self.inputs.digest[:12]}"
+
+    @property
+    def local_url(self) -> str:
+        """URL of the engine's API on the head itself."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def weights(self) -> Model:
+        """The weights that are served."""
+        if self.recipe.gx10.model is None:
+            raise ValueError(f"{self.loaded.recipe_file} passed its checks without gx10.model")
+        return self.recipe.gx10.model
+
+    @property
+    def model_directory(self) -> str:
+        """Directory of the served weights on every host."""
+        return str(self.cluster.paths.model_root / self.weights.path)
+
+
+@cache
+def describe(name: str, project: Path = PROJECT) -> Description:
+    """Load and check a cluster's description; raises SettingsError with every problem, before any host is contacted."""
+    loaded = load(name, project)
+    problems: list[Problem] = []
+    checked = check(loaded, problems)
+    if problems or checked is None:
+        raise SettingsError(problems)
+    command, argv = checked
+    try:
+        inputs = image_inputs(loaded.image, project)
+    except FileNotFoundError as error:
+        missing = str(Path(error.filename).relative_to(project))
+        raise SettingsError(
+            [Problem(loaded.image_file, "", missing, "there is no such file", "Correct the name in the image file.")]
+        ) from error
+    return Description(
+        loaded=loaded,
+        argv=argv,
+        environment=environment(loaded.recipe),
+        inputs=inputs,
+        gpus=command.world_size,
+        port=command.value("port", 8000),
+        served_name=command.value("served_model_name", [command.model])[0],
+        memory_gib=command.value("gpu_memory_utilization_gb"),
+    )
+
+
+def described_by_environment() -> Description:
+    """The cluster that GX10_CLUSTER names, or the lab."""
+    return describe(cluster_name())

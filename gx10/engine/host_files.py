@@ -1,0 +1,83 @@
+"""What stands on every host beside the gang's own units: programs, kernel parameters, share and firewall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gx10.settings import Cluster
+
+from .description import Description
+from .generation import digest
+from .templates import render
+
+PROGRAMS = "usr/local/lib/gx10"
+SHARE_PORT = 873
+SHARE_UNIT = "gx10-share.service"
+FIREWALL_UNIT = "gx10-firewall.service"
+UNITS = "/etc/systemd/system"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service with its configuration file; its digest tells whether the running one is the described one."""
+
+    unit: str
+    unit_text: bytes
+    path: str
+    text: bytes
+    digest: str
+
+
+def programs(description: Description) -> dict[str, bytes]:
+    """Host-side programs by their path on the host."""
+    root = description.project / "files"
+    return {f"/{path.relative_to(root)}": path.read_bytes() for path in sorted((root / PROGRAMS).glob("*.py"))}
+
+
+def sysctl_file(cluster: Cluster) -> bytes:
+    """The file that sets the kernel parameters at boot."""
+    return "".join(f"{name} = {value}\n" for name, value in cluster.host.sysctls.items()).encode()
+
+
+def host_names(cluster: Cluster) -> tuple[str, ...]:
+    """Lines of /etc/hosts that lead every host's name to the fabric."""
+    return tuple(f"{described.fabric[0]} {name}" for name, described in cluster.hosts.items())
+
+
+def share_url(cluster: Cluster, host: str) -> str:
+    """URL of a host's read-only share on the fabric."""
+    return f"rsync://{cluster.hosts[host].fabric[0]}:{SHARE_PORT}"
+
+
+def share(description: Description, host: str) -> Service:
+    """The read-only share of weights and archives, bound to the host's fabric address."""
+    cluster = description.cluster
+    values: dict[str, object] = {
+        "address": str(cluster.hosts[host].fabric[0]),
+        "port": SHARE_PORT,
+        "hosts_allow": " ".join(str(rail.subnet) for rail in cluster.networks.fabric),
+        "model_root": str(cluster.paths.model_root),
+        "archive": str(cluster.paths.archive),
+    }
+    return _service(description, SHARE_UNIT, "/etc/gx10/share.conf", values)
+
+
+def firewall(description: Description) -> Service:
+    """The table that keeps the gang's control ports on the fabric."""
+    cluster = description.cluster
+    ports = cluster.ray.ports.model_dump()
+    first, last = ports.pop("worker_min"), ports.pop("worker_max")
+    values: dict[str, object] = {
+        "fabric_interfaces": ", ".join(f'"{rail.interface}"' for rail in cluster.networks.fabric),
+        "closed_ports": ", ".join([str(SHARE_PORT), *map(str, sorted(ports.values())), f"{first}-{last}"]),
+    }
+    return _service(description, FIREWALL_UNIT, "/etc/gx10/firewall.nft", values)
+
+
+def _service(description: Description, unit: str, path: str, values: dict[str, object]) -> Service:
+    text = render(description.project, path, **values)
+    marker = f"/run/gx10/{unit}"
+    bare = render(description.project, f"{UNITS}/{unit}", digest="", marker=marker)
+    configured = digest({"unit": bare.decode(), "configuration": text.decode()})
+    unit_text = render(description.project, f"{UNITS}/{unit}", digest=configured, marker=marker)
+    return Service(unit, unit_text, path, text, configured)

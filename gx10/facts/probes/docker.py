@@ -1,0 +1,63 @@
+"""Images and containers: argv[1] is JSON {"images": [reference], "containers": [name]}; prints one JSON object.
+
+Identity of an image is its layers and configuration; `.Id` differs between storage drivers for equal content.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+
+def inspect(kind, names):
+    """What `docker KIND inspect` says of those names that exist; a dead daemon is an error, never an absence."""
+    if not names:
+        return []
+    done = subprocess.run(["docker", kind, "inspect", *names], capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode and "no such" not in done.stderr.lower():
+        sys.exit(f"docker {kind} inspect: {done.stderr.strip()}")
+    return json.loads(done.stdout or "[]")
+
+
+def image(found):
+    settings = found.get("Config") or {}
+    kept = {key: settings.get(key) for key in ("Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Labels")}
+    return {
+        "id": found["Id"],
+        "layers": found["RootFS"].get("Layers") or [],
+        "labels": settings.get("Labels") or {},
+        "config": hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest(),
+        "size": found.get("Size", 0),
+        "tags": found.get("RepoTags") or [],
+    }
+
+
+def container(found):
+    return {
+        "running": found["State"]["Running"],
+        "status": found["State"]["Status"],
+        "started": found["State"]["StartedAt"],
+        "labels": found["Config"].get("Labels") or {},
+        "image": found["Config"]["Image"],
+        "image_id": found["Image"],
+    }
+
+
+asked = json.loads(sys.argv[1])
+wanted = asked.get("images", [])
+images = {}
+for found in inspect("image", wanted):
+    for name in wanted:
+        if name in (found.get("RepoTags") or []) or name == found["Id"]:
+            images[name] = image(found)
+containers = {
+    found["Name"].lstrip("/"): container(found) for found in inspect("container", asked.get("containers", []))
+}
+print(
+    json.dumps(
+        {
+            "images": {name: images.get(name) for name in wanted},
+            "containers": {name: containers.get(name) for name in asked.get("containers", [])},
+        }
+    )
+)

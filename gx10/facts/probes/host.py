@@ -1,0 +1,83 @@
+"""What a host offers: argv[1] is JSON {"paths": [...]}; prints one JSON object.
+
+Sources: uname, /proc/meminfo, statvfs, `ip -j`, `docker info`.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import time
+
+
+def output(*argv):
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, str(error)
+    if done.returncode:
+        return None, (done.stderr or done.stdout).strip()
+    return done.stdout, ""
+
+
+def docker():
+    told, error = output("docker", "info", "--format", "{{json .}}")
+    if told is None:
+        return {"ok": False, "error": error}
+    info = json.loads(told)
+    if info.get("ServerErrors"):
+        return {"ok": False, "error": "; ".join(info["ServerErrors"])}
+    return {
+        "ok": True,
+        "error": "",
+        "version": info.get("ServerVersion", ""),
+        "driver": info.get("Driver", ""),
+        "root": info.get("DockerRootDir", "/var/lib/docker"),
+        "runtimes": sorted(info.get("Runtimes") or {}),
+    }
+
+
+def free_bytes(name):
+    path = pathlib.Path(name)
+    while not path.exists():
+        path = path.parent
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+def addresses():
+    told, _ = output("ip", "-j", "address")
+    return {
+        link["ifname"]: [entry["local"] for entry in link.get("addr_info", []) if entry.get("family") == "inet"]
+        for link in json.loads(told or "[]")
+        if link.get("ifname")
+    }
+
+
+def memory_available():
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+asked = json.loads(sys.argv[1])
+daemon = docker()
+print(
+    json.dumps(
+        {
+            "architecture": platform.machine(),
+            "python": list(sys.version_info[:2]),
+            "root": os.geteuid() == 0,
+            "clock": time.time(),
+            "memory_available": memory_available(),
+            "docker": daemon,
+            "free": {name: free_bytes(name) for name in [*asked["paths"], daemon.get("root", "/var/lib/docker")]},
+            "addresses": addresses(),
+            "commands": {name: shutil.which(name) is not None for name in asked.get("commands", [])},
+        }
+    )
+)

@@ -1,0 +1,25 @@
+"""Memory of a host, and what its engine's API says it serves: argv[1] is JSON {"url"}; prints one JSON object."""
+
+import json
+import pathlib
+import sys
+import urllib.request
+
+url = json.loads(sys.argv[1])["url"]
+
+
+def models():
+    if not url:
+        return None
+    try:
+        with urllib.request.urlopen(f"{url}/v1/models", timeout=5) as response:  # noqa: S310 - always http
+            return [entry["id"] for entry in json.load(response)["data"]]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+memory = dict(line.split(":") for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
+told = {name: int(memory[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable")}
+generation = pathlib.Path("/etc/gx10/generation.env")
+described = generation.read_text().strip().partition("=")[2] if generation.exists() else None
+print(json.dumps({"models": models(), "memory": told, "described": described}))

@@ -1,0 +1,19 @@
+"""Faults of wheels: argv[1] is JSON {"directory", "required": {file: sha256 or null}}; prints JSON {file: fault}."""
+
+import hashlib
+import json
+import pathlib
+import sys
+
+asked = json.loads(sys.argv[1])
+wrong = {}
+for name, wanted in asked["required"].items():
+    path = pathlib.Path(asked["directory"], name)
+    if not path.is_file():
+        wrong[name] = "is missing"
+    elif wanted:
+        with path.open("rb") as source:
+            found = hashlib.file_digest(source, "sha256").hexdigest()
+        if found != wanted:
+            wrong[name] = f"has sha256 {found}, expected {wanted}"
+print(json.dumps(wrong))

@@ -1,0 +1,49 @@
+"""Commands beyond pyinfra's own: one that shows its output as it comes, and one that refuses with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from pyinfra import host, logger
+from pyinfra.api import OperationError
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.connectors.util import CommandOutput
+from typing_extensions import override
+
+Commands = Generator[PyinfraCommand, None, None]
+
+if TYPE_CHECKING:
+    from pyinfra.api.arguments import ConnectorArguments
+    from pyinfra.api.host import Host
+    from pyinfra.api.state import State
+
+
+class Narrated(StringCommand):
+    """A long command whose lines of progress are shown while it runs."""
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
+        connector_arguments.update(self.connector_arguments)
+        return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
+
+
+class Refusal(StringCommand):
+    """Fails on this host with a sentence, without a command having run."""
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
+        logger.error(f"{host.print_prefix}{self.get_masked_value()}")
+        return False, CommandOutput([])
+
+
+def refuse(*sentences: str) -> Commands:
+    """Fail this host's operation with sentences.
+
+    While executing, other hosts finish the operation and the run stops after it; a dry run stops at once.
+    """
+    told = [f"{host.name}: {sentence}" for sentence in sentences]
+    if not host.state.is_executing:
+        raise OperationError("\n".join(told))
+    for sentence in told:
+        yield Refusal(sentence)

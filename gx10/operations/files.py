@@ -1,0 +1,132 @@
+"""Files and directories as described: compared by content, mode and owner; written whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import operation
+from pyinfra.api.command import QuoteString, StringCommand
+
+from gx10.facts import FileStates, SystemState
+
+from .commands import Commands
+
+PUT = Path(__file__).with_name("put.py").read_text(encoding="utf-8")
+UNITS = "/etc/systemd/system/"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on a host."""
+
+    path: str
+    content: bytes
+    mode: str = "644"
+    user: str = "root"
+    group: str = "root"
+
+    @property
+    def kind(self) -> str:
+        """What must stand at the path."""
+        return "file"
+
+    def differs(self, found: dict[str, Any] | None) -> bool:
+        """Whether what was found at the path is anything but this file."""
+        return _differs(self, found) or found is None or found["sha256"] != hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory on a host."""
+
+    path: str
+    mode: str = "755"
+    user: str = "root"
+    group: str = "root"
+
+    @property
+    def kind(self) -> str:
+        """What must stand at the path."""
+        return "directory"
+
+    def differs(self, found: dict[str, Any] | None) -> bool:
+        """Whether what was found at the path is anything but this directory."""
+        return _differs(self, found)
+
+
+def _differs(wanted: File | Directory, found: dict[str, Any] | None) -> bool:
+    if found is None or found["kind"] != wanted.kind:
+        return True
+    return (found["mode"], found["user"], found["group"]) != (wanted.mode, wanted.user, wanted.group)
+
+
+def put_command(entries: Sequence[File | Directory]) -> StringCommand:
+    """The command that writes entries on a host: each under a temporary name, synced, renamed.
+
+    Contents travel on standard input, so that no secret stands in an argument list, and a file has its final mode
+    before its first byte.
+    """
+    told = [
+        {
+            "path": entry.path,
+            "mode": entry.mode,
+            "user": entry.user,
+            "group": entry.group,
+            "content": base64.b64encode(entry.content).decode() if isinstance(entry, File) else None,
+        }
+        for entry in entries
+    ]
+    return StringCommand("python3", "-c", QuoteString(PUT), _stdin=json.dumps(told))
+
+
+@operation()
+def files_described(entries: Sequence[File | Directory]) -> Commands:
+    """Bring files and directories to their described content, mode and owner.
+
+    systemd is told to read its units again when one of them changed, or when it still holds an older text of one.
+    """
+    found = host.get_fact(FileStates, paths=[entry.path for entry in entries])
+    wrong = [entry for entry in entries if entry.differs(found[entry.path])]
+    units = [entry.path.removeprefix(UNITS) for entry in entries if _is_unit(entry.path)]
+    stale = any(_is_unit(entry.path) for entry in wrong) or _holds_older(units)
+    if not wrong and not stale:
+        host.noop(f"{len(entries)} files and directories are as described")
+        return
+    if wrong:
+        yield put_command(wrong)
+    if stale:
+        yield StringCommand("systemctl", "daemon-reload")
+
+
+def _is_unit(path: str) -> bool:
+    return path.startswith(UNITS) and "/" not in path.removeprefix(UNITS)
+
+
+def _holds_older(units: list[str]) -> bool:
+    if not units:
+        return False
+    states = host.get_fact(SystemState, units=units)["units"]
+    return any(state["NeedDaemonReload"] == "yes" for state in states.values())
+
+
+@operation()
+def block_leads_file(path: str, title: str, lines: Sequence[str]) -> Commands:
+    """Let some lines, between two marks, lead a file whose other lines belong to somebody else.
+
+    They lead because the first entry of /etc/hosts wins.
+    """
+    marks = (f"# {title}: begin", f"# {title}: end")
+    found = host.get_fact(FileStates, paths=[], blocks={path: marks})[path]
+    if found and found["block"] == list(lines):
+        host.noop(f"{path} has the lines of {title}")
+        return
+    program = Path(__file__).with_name("put_block.py").read_text(encoding="utf-8")
+    told = {"path": path, "marks": marks, "lines": list(lines)}
+    yield StringCommand("python3", "-c", QuoteString(program), _stdin=json.dumps(told))

@@ -1,0 +1,128 @@
+"""Head, workers and engine as one: stopped when another generation runs, started in order, ready when tokens come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra import host, inventory
+from pyinfra.api import operation
+from pyinfra.api.command import QuoteString, StringCommand
+
+from gx10.engine.generation import digest
+from gx10.engine.units import ENGINE_CONTAINER, GENERATION_LABEL, RAY_CONTAINER
+from gx10.facts import DockerState, FileStates, SystemState
+
+from .commands import Commands, Narrated, refuse
+from .files import File, put_command
+from .model import stored_model
+
+GENERATION_FILE = "/etc/gx10/generation.env"
+CONTAINERS = {
+    "ray-head.service": RAY_CONTAINER,
+    "ray-worker.service": RAY_CONTAINER,
+    "vllm-engine.service": ENGINE_CONTAINER,
+}
+
+
+@dataclass(frozen=True)
+class Gang:
+    """What the operations must know of the gang."""
+
+    head: str
+    hosts: tuple[str, ...]
+    configuration: str
+    """Digest of everything that configures it but the weights, which only the head knows."""
+    model_directory: str
+
+    def generation(self) -> str:
+        """Digest of the described generation: the configuration and the weights on the head."""
+        weights = stored_model(self.model_directory, on=self.head)
+        return digest({"configuration": self.configuration, "weights": weights["digest"] if weights else None})
+
+
+def _running(on: str) -> dict[str, str | None]:
+    """Generation of each container of the gang that runs on a host; None for one that carries no label."""
+    told = inventory.get_host(on).get_fact(DockerState, containers=[RAY_CONTAINER, ENGINE_CONTAINER])["containers"]
+    return {name: found["labels"].get(GENERATION_LABEL) for name, found in told.items() if found and found["running"]}
+
+
+@operation()
+def generation_described(gang: Gang) -> Commands:
+    """Write the digest of the described generation where the units read it."""
+    entry = File(GENERATION_FILE, f"GX10_GENERATION={gang.generation()}\n".encode())
+    if not entry.differs(host.get_fact(FileStates, paths=[entry.path])[entry.path]):
+        host.noop("the generation is as described")
+        return
+    yield put_command([entry])
+
+
+@operation()
+def older_generation_stopped(gang: Gang, units: Sequence[str]) -> Commands:
+    """Stop this host's part of the gang where any host runs another generation: no rank serves beside an older one.
+
+    `units` in the order they stop. A host that runs nothing has nothing to stop.
+    """
+    described = gang.generation()
+    running = {name: _running(name) for name in gang.hosts}
+    older = [name for name, parts in running.items() if any(found != described for found in parts.values())]
+    if not older or not running[host.name]:
+        host.noop("no older generation runs")
+        return
+    yield Narrated("systemctl", "stop", "--", *units)
+
+
+@operation()
+def part_started(unit: str) -> Commands:
+    """Start a unit of the gang that is not running, without waiting for what it waits for."""
+    state = host.get_fact(SystemState, units=[unit])["units"].get(unit, {})
+    if state.get("ActiveState") in ("active", "activating", "reloading"):
+        host.noop(f"{unit} is {state['ActiveState']}")
+        return
+    yield StringCommand(
+        "systemctl", "reset-failed", "--", unit, "2>/dev/null", ";", "systemctl", "start", "--no-block", "--", unit
+    )
+
+
+@operation()
+def engine_answering(unit: str, seconds: int) -> Commands:
+    """Have the engine answer completions: start its unit where it is not active, and wait until it is.
+
+    The unit is active only after its first completion, so waiting for it is waiting for tokens.
+    """
+    state = host.get_fact(SystemState, units=[unit])["units"].get(unit, {})
+    if state.get("ActiveState") == "active":
+        host.noop("the engine is active")
+        return
+    yield Narrated("/usr/local/lib/gx10/await_unit.py", unit, "--seconds", str(seconds))
+
+
+@operation()
+def completion_answered(url: str, model: str, budget_gib: float | None) -> Commands:
+    """Prove that the described engine serves: tokens for a prompt, and its own word on the memory budget.
+
+    Changes nothing; fails where no token comes. In a dry run nothing is asked of an engine that does not run yet.
+    """
+    state = host.get_fact(SystemState, units=["vllm-engine.service"])["units"].get("vllm-engine.service", {})
+    if state.get("ActiveState") != "active" and not host.state.is_executing:
+        host.noop("the engine is not there to ask yet")
+        return
+    words = ["/usr/local/lib/gx10/completion.py", "--url", url, "--model", model, "--metrics"]
+    answered, output = host.run_shell_command(StringCommand(*(QuoteString(word) for word in words)))
+    if not answered:
+        yield from refuse(
+            f"the engine at {url} gave no completion: {output.stderr or output.stdout}. "
+            "Read `journalctl -u vllm-engine` on this host."
+        )
+        return
+    told: dict[str, Any] = json.loads(output.stdout)
+    served = told["cache_config"].get("gpu_memory_utilization_gb")
+    if budget_gib is not None and (served is None or float(served) != budget_gib):
+        yield from refuse(
+            f"the engine serves with a memory budget of {served} GiB, expected {budget_gib:g}. "
+            "The image lacks the mod gpu-mem-util-gb, or another engine answers at this port."
+        )
+        return
+    host.noop(f"{model} answered {told['tokens']} tokens in {told['seconds']} s")

@@ -1,0 +1,26 @@
+"""Whether a host is fit, asked before anything on any host is changed."""
+
+from __future__ import annotations
+
+import time
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from gx10.engine.preflight import COMMANDS, unfit
+from gx10.facts import HostOffer
+from gx10.settings import Cluster
+
+from .commands import Commands, refuse
+
+
+@operation()
+def host_fit(cluster: Cluster) -> Commands:
+    """Fail with every reason why this host cannot be deployed to; change nothing."""
+    paths = [str(cluster.paths.model_root), str(cluster.paths.archive)]
+    offer = host.get_fact(HostOffer, paths=paths, commands=list(COMMANDS))
+    reasons = list(unfit(offer, cluster, host.name, time.time()))
+    if reasons:
+        yield from refuse(*reasons)
+        return
+    host.noop("the host is fit")

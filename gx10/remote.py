@@ -1,0 +1,88 @@
+"""One command on every host at once, over OpenSSH with the cluster's own access settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gx10.engine.description import Description
+
+UNREACHABLE = 255
+"""Exit status of ssh itself, as opposed to the command's."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a host answered; `reason` says why it did not."""
+
+    host: str
+    value: Any = None
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it answered."""
+        return not self.reason
+
+
+def ssh_arguments(description: Description, host: str) -> list[str]:
+    """The ssh command that logs in to a host without ever asking a person."""
+    access = description.cluster.access
+    words = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l", access.user]
+    if access.ssh_config:
+        words += ["-F", str(project_path(description, access.ssh_config))]
+    if access.key:
+        words += ["-i", str(project_path(description, access.key))]
+    if access.known_hosts:
+        words += ["-o", f"UserKnownHostsFile={project_path(description, access.known_hosts)}"]
+    if access.port != 22:
+        words += ["-p", str(access.port)]
+    return [*words, str(description.cluster.hosts[host].management)]
+
+
+def project_path(description: Description, path: Path) -> Path:
+    """A path of the cluster file: absolute, in the home directory, or relative to the project."""
+    return description.project / Path(os.path.expandvars(path)).expanduser()
+
+
+def run(description: Description, host: str, command: list[str], seconds: float = 30) -> Answer:
+    """Run a command on a host; the answer holds its standard output."""
+    words = [*ssh_arguments(description, host), shlex.join(command)]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return Answer(host, reason=f"no answer within {seconds:g} s")
+    if done.returncode == UNREACHABLE:
+        return Answer(host, reason=f"unreachable: {_last_line(done.stderr)}")
+    if done.returncode:
+        return Answer(host, reason=_last_line(done.stderr) or f"{command[0]} ended with status {done.returncode}")
+    return Answer(host, value=done.stdout)
+
+
+def ask(description: Description, question: Callable[[str], list[str]], hosts: Iterable[str]) -> dict[str, Answer]:
+    """Ask hosts at once; a question is the command for a host, each line of its answer must be JSON."""
+
+    def one(host: str) -> Answer:
+        answer = run(description, host, question(host))
+        if not answer.ok:
+            return answer
+        try:
+            return Answer(host, value=[json.loads(line) for line in answer.value.splitlines()])
+        except ValueError:
+            return Answer(host, reason=f"answered no JSON: {answer.value[:80]!r}")
+
+    names = list(hosts)
+    with ThreadPoolExecutor(max(1, len(names))) as pool:
+        return {answer.host: answer for answer in pool.map(one, names)}
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,130 @@
+"""`gx10 status`: hosts by what matters, readable at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from gx10.engine import gang_files, units
+from gx10.engine.description import Description
+from gx10.engine.image_inputs import LABEL
+from gx10.probes import probes_words
+from gx10.remote import Answer, ask
+
+GOOD, WAITING, BAD, UNKNOWN = "green", "yellow", "red", "magenta"
+GIB = 2**30
+
+
+def ask_status(description: Description) -> dict[str, Answer]:
+    """Ask every host for its status at once."""
+    cluster = description.cluster
+
+    def question(host: str) -> list[str]:
+        head = host == cluster.head
+        containers = [units.RAY_CONTAINER, *([units.ENGINE_CONTAINER] if head else [])]
+        parts = [gang_files.ray_unit(cluster, host), *([gang_files.ENGINE_UNIT] if head else [])]
+        return probes_words(
+            ("docker", {"images": [description.image_reference], "containers": containers}),
+            ("content", {"model": description.model_directory}),
+            ("system", {"units": parts}),
+            ("serving", {"url": description.local_url if head else None}),
+        )
+
+    return ask(description, question, cluster.hosts)
+
+
+def status_table(description: Description, answers: dict[str, Answer]) -> Table:
+    """One row a host, one column a concern."""
+    cluster = description.cluster
+    table = Table(title=f"cluster {cluster.name}, recipe {cluster.recipe}", title_justify="left")
+    for column in ("host", "reachable", "image", "weights", "Ray", "engine", "memory free"):
+        table.add_column(column, no_wrap=column == "host")
+    for host, answer in answers.items():
+        name = f"{host} (head)" if host == cluster.head else host
+        if not answer.ok:
+            table.add_row(name, Text(answer.reason, BAD), *[Text("unknown", UNKNOWN)] * 5)
+            continue
+        state = _State.of(description, host, answer)
+        table.add_row(
+            name,
+            Text("yes", GOOD),
+            _image(description, state.image),
+            _weights(state.weights),
+            state.part(gang_files.ray_unit(cluster, host), units.RAY_CONTAINER),
+            _engine(description, state) if host == cluster.head else Text("-"),
+            Text(f"{state.memory['MemAvailable'] / GIB:.0f} of {state.memory['MemTotal'] / GIB:.0f} GiB"),
+        )
+    return table
+
+
+def serving(description: Description, answers: dict[str, Answer]) -> bool:
+    """Whether every host answered and the head serves the described model."""
+    if not all(answer.ok for answer in answers.values()):
+        return False
+    head = description.cluster.head
+    return _engine(description, _State.of(description, head, answers[head])).style == GOOD
+
+
+@dataclass(frozen=True)
+class _State:
+    """What one host answered, by concern."""
+
+    image: dict[str, Any] | None
+    weights: dict[str, Any] | None
+    units: dict[str, dict[str, str]]
+    containers: dict[str, Any]
+    described: str | None
+    models: list[str]
+    memory: dict[str, int]
+
+    @classmethod
+    def of(cls, description: Description, host: str, answer: Answer) -> _State:
+        docker, content, system, served = answer.value
+        return cls(
+            image=docker["images"][description.image_reference],
+            weights=content["model"],
+            units=system["units"],
+            containers=docker["containers"],
+            described=served["described"],
+            models=served["models"] or [],
+            memory=served["memory"],
+        )
+
+    def part(self, unit: str, container: str) -> Text:
+        """State of a unit of the gang, and whether its container is of the described generation."""
+        state = self.units.get(unit, {})
+        active = state.get("ActiveState", "unknown")
+        if state.get("LoadState") == "not-found":
+            return Text("not installed", BAD)
+        if active != "active":
+            return Text(f"{active} ({state.get('SubState')})", WAITING if active == "activating" else BAD)
+        generation = ((self.containers.get(container) or {}).get("labels") or {}).get(units.GENERATION_LABEL)
+        return Text("active", GOOD) if generation == self.described else Text("active, older generation", WAITING)
+
+
+def _image(description: Description, image: dict[str, Any] | None) -> Text:
+    if image is None:
+        return Text("missing", BAD)
+    if image["labels"].get(LABEL) != description.inputs.digest:
+        return Text("other inputs", BAD)
+    return Text(description.inputs.digest[:12], GOOD)
+
+
+def _weights(weights: dict[str, Any] | None) -> Text:
+    if weights is None:
+        return Text("missing", BAD)
+    size = f"{weights['files']} files, {weights['bytes'] / 1e9:.2f} GB"
+    unproven = len(weights["unproven"])
+    return Text(f"{unproven} unproven of {size}", BAD) if unproven else Text(size, GOOD)
+
+
+def _engine(description: Description, state: _State) -> Text:
+    part = state.part(gang_files.ENGINE_UNIT, units.ENGINE_CONTAINER)
+    if part.plain != "active":
+        return part
+    if description.served_name not in state.models:
+        return Text("active, but its API does not answer", BAD)
+    return Text(f"serves {description.served_name}", GOOD)

@@ -1,0 +1,1 @@
+"""The phases of the deploy, one module each."""

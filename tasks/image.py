@@ -1,0 +1,36 @@
+"""Image: built once on the head, archived, and the same on every host."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from gx10.engine.description import Description
+from gx10.engine.host_files import share_url
+from gx10.operations.image import image_archived, image_built, image_received
+
+
+@deploy("Image")
+def image(description: Description) -> None:
+    """Have the image that the pins, wheels and mods describe."""
+    cluster, reference = description.cluster, description.image_reference
+    archive = str(cluster.paths.archive)
+    if host.name == cluster.head:
+        image_built(
+            name="Build the engine image from its pins",
+            image=description.image,
+            reference=reference,
+            digest=description.inputs.digest,
+            context=description.inputs.context,
+            state=str(cluster.paths.state),
+            archive=archive,
+        )
+        image_archived(name="Archive the engine image", reference=reference, archive=archive)
+    else:
+        image_received(
+            name="Receive the engine image over the fabric",
+            reference=reference,
+            head=cluster.head,
+            archive=archive,
+            share=share_url(cluster, cluster.head),
+        )

@@ -1,0 +1,59 @@
+"""Checks on each node of the described cluster, over ssh: `gx10 verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+from gx10.engine.description import Description, described_by_environment
+from gx10.remote import project_path
+
+
+@pytest.fixture(scope="session")
+def description() -> Description:
+    """The described cluster."""
+    return described_by_environment()
+
+
+@pytest.fixture(scope="session")
+def nodes(description: Description) -> Iterator[dict[str, Host]]:
+    """A connection to every host, each opened once and shared by all checks."""
+    access = description.cluster.access
+    extra = {}
+    if access.ssh_config:
+        extra["ssh_config"] = str(project_path(description, access.ssh_config))
+    if access.key:
+        extra["ssh_identity_file"] = str(project_path(description, access.key))
+    with TemporaryDirectory(prefix="gx10-") as sockets:
+        hosts = {
+            name: testinfra.get_host(
+                f"ssh://{access.user}@{host.management}:{access.port}", controlpath=str(Path(sockets, name)), **extra
+            )
+            for name, host in description.cluster.hosts.items()
+        }
+        yield hosts
+        for name, host in hosts.items():
+            host.backend.run_local(f"ssh -o ControlPath={Path(sockets, name)} -O exit {name}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a check that asks for `name` once on each host."""
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", list(described_by_environment().cluster.hosts))
+
+
+@pytest.fixture
+def node(nodes: dict[str, Host], name: str) -> Host:
+    """The host under check."""
+    return nodes[name]
+
+
+@pytest.fixture
+def head(nodes: dict[str, Host], description: Description) -> Host:
+    """The head."""
+    return nodes[description.cluster.head]

@@ -1,0 +1,33 @@
+"""Every host runs the same image, with the pinned torch and the mods inside it."""
+
+from __future__ import annotations
+
+import json
+
+from testinfra.host import Host
+
+from gx10.engine import units
+from gx10.engine.description import Description
+from gx10.engine.image_inputs import LABEL
+
+
+def test_image_is_of_the_described_inputs(node: Host, description: Description) -> None:
+    found = json.loads(node.check_output(f"docker image inspect {description.image_reference}"))[0]
+    assert found["Config"]["Labels"][LABEL] == description.inputs.digest
+
+
+def test_images_are_equal_by_layers_on_all_hosts(nodes: dict[str, Host], description: Description) -> None:
+    ask = f"docker image inspect --format '{{{{json .RootFS.Layers}}}}' {description.image_reference}"
+    found = {name: node.check_output(ask) for name, node in nodes.items()}
+    assert len(set(found.values())) == 1, f"layers differ between hosts: {found}"
+
+
+def test_torch_and_mods_are_proven_inside_the_running_container(
+    node: Host, name: str, description: Description
+) -> None:
+    told = json.loads(
+        node.check_output(f"docker exec {units.RAY_CONTAINER} python3 /opt/gx10/prove_image.py").splitlines()[-1]
+    )
+    assert told["torch"] == description.image.args["TORCH_EXPECTED"], name
+    assert told["cuda"] == description.image.args["CUDA_EXPECTED"], name
+    assert set(description.image.mods) <= set(told["mods"]), f"{name}: an unpatched rank reserves the wrong memory"
