@@ -42,6 +42,8 @@ class Issue:
     """The rule they break."""
     remedy: str
     """What to write instead."""
+    spellings: tuple[str, ...] = ()
+    """How the flag may be written, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,7 @@ class _Parsing:
                 del self.issues[reported:]
                 bad = self._word_of(error, words)
                 rule = f"vLLM refuses it: {getattr(error, 'message', error)}"
-                self.issues.append(
-                    Issue(self._dest(bad), bad or "the command", rule, "Write the flag as vLLM takes it.")
-                )
+                self._note(self._meant(bad), bad or "the command", rule, "Write the flag as vLLM takes it.")
                 if not bad:
                     return
                 words = _without(words, bad)
@@ -165,33 +165,21 @@ class _Parsing:
         """Note one flag as argparse found it."""
         text = " ".join(words)
         if flag.kind == "help":
-            self.issues.append(Issue(flag.dest, spelling, "it prints help and serves nothing", "Remove it."))
+            self._note(flag, spelling, "it prints help and serves nothing", "Remove it.")
             return
         if flag.dest == "config":
-            self.issues.append(
-                Issue(
-                    flag.dest,
-                    f"{spelling} {text}",
-                    "its values would stand outside the recipe, unseen by every check",
-                    "Write the flags of that file into the command.",
-                )
-            )
+            rule = "its values would stand outside the recipe, unseen by every check"
+            self._note(flag, f"{spelling} {text}", rule, "Write the flags of that file into the command.")
             return
         if flag.kind == "append" and flag.dest in self.given:
             text = f"{self.given[flag.dest].text} {text}"
         elif flag.dest in self.given:
-            self.issues.append(
-                Issue(
-                    flag.dest,
-                    f"{self.given[flag.dest]} and {spelling} {text}".rstrip(),
-                    "a flag is given once, because vLLM silently keeps the last value",
-                    "Keep one of them.",
-                )
-            )
+            rule = "a flag is given once, because vLLM silently keeps the last value"
+            self._note(flag, f"{self.given[flag.dest]} and {spelling} {text}".rstrip(), rule, "Keep one of them.")
         try:
             value = _value(flag, spelling, words)
         except ValueError as error:
-            self.issues.append(Issue(flag.dest, f"{flag.name} {text}", str(error), "Write a value that vLLM takes."))
+            self._note(flag, f"{flag.name} {text}", str(error), "Write a value that vLLM takes.")
             return
         shown = "" if flag.kind in {"true", "bool"} and value else text
         self.given[flag.dest] = Given(flag, value, shown or ("" if value else "false"))
@@ -208,9 +196,12 @@ class _Parsing:
             return True
         return False
 
-    def _dest(self, word: str) -> str:
+    def _note(self, flag: Flag | None, found: str, rule: str, remedy: str) -> None:
+        self.issues.append(Issue(flag.dest if flag else "", found, rule, remedy, flag.spellings if flag else ()))
+
+    def _meant(self, word: str) -> Flag | None:
         name = option_name(word)
-        return next((flag.dest for spelling, flag in self._known.items() if name and spelling.startswith(name)), "")
+        return next((flag for spelling, flag in self._known.items() if name and spelling.startswith(name)), None)
 
     def _word_of(self, error: Exception, words: Sequence[str]) -> str:
         """The word an argparse error is about: it names the option with all its spellings."""

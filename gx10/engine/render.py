@@ -17,7 +17,9 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 #: Placeholders this package fills in itself: the directory of the weights inside the containers.
 BUILT_IN = ("model_path",)
 
-SHELL_WORDS = re.compile(r"^(?:&&|\|\|?|;|&|[<>]{1,2}.*|2>.*)$|;$|\$[A-Za-z_({]|`|^~/")
+#: Words that end a command in a shell, and words that a shell would replace.
+SHELL_OPERATOR = re.compile(r"^(?:&&|\|\|?|;|&|[<>]{1,2}.*|2>.*)$")
+SHELL_EXPANSION = re.compile(r";$|\$[A-Za-z_({]|`|^~/")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ def render(recipe: Recipe, file: str, values: Mapping[str, Scalar], problems: li
         problems.extend(_split_values(file, known, names))
         return None
     problems.extend(_shell_problems(words, file))
-    return Rendered(tuple(words), tuple(_names_in(word) for word in pattern))
+    # What follows an operator is another command: reported once, not again as words that vLLM does not know.
+    end = next((index for index, word in enumerate(words) if SHELL_OPERATOR.search(word)), len(words))
+    return Rendered(tuple(words[:end]), tuple(_names_in(word) for word in pattern[:end]))
 
 
 def environment(recipe: Recipe) -> dict[str, str]:
@@ -155,5 +159,5 @@ def _shell_problems(words: list[str], file: str) -> list[Problem]:
             "Write the value itself; one recipe holds one vllm serve command.",
         )
         for word in words
-        if SHELL_WORDS.search(word) and not word.startswith("{")
+        if SHELL_OPERATOR.search(word) or (SHELL_EXPANSION.search(word) and not word.startswith("{"))
     ]

@@ -45,7 +45,7 @@ def locate(model: type[Settings], path: Sequence[int | str]) -> tuple[str, Field
     key: list[str] = []
     holder: type[Settings] | None = model
     info: FieldInfo | None = None
-    steps = iter(path)
+    steps = iter([step for step in path if step != "[key]"])
     for step in steps:
         if holder is None:
             break

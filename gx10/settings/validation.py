@@ -43,7 +43,7 @@ def _problem(model: type[Settings], file: str, detail: ErrorDetails) -> Problem:
         near = get_close_matches(word, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Remove it; the keys here are: {', '.join(known)}."
         return Problem(file, key, found, "there is no such key", hint)
-    rule = detail["msg"].removeprefix("Value error, ")
+    rule = detail["msg"].removeprefix("Value error, ").removeprefix("String ")
     rule = rule[:1].lower() + rule[1:]
     expected = f"It is: {meaning}" if meaning else "See docs/settings.md for what fits."
     return Problem(file, key, found, rule, expected)
