@@ -12,11 +12,11 @@ Exit status 0 when everything is as described, 1 with a sentence on standard err
 import argparse
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import logging
 import os
 import re
+import runpy
 import sys
 import sysconfig
 from pathlib import Path
@@ -84,12 +84,9 @@ def prove_vllm() -> None:
 
 def prove_mod(name: str) -> dict[str, object]:
     """Run the mod's own proof."""
-    spec = importlib.util.spec_from_file_location(f"prove_{name.replace('-', '_')}", HERE / "mods" / name / "prove.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    proof = runpy.run_path(str(HERE / "mods" / name / "prove.py"))
     try:
-        found: dict[str, object] = module.prove()
+        found: dict[str, object] = proof["prove"]()
     except AssertionError as error:
         refuse(f"mod {name} is not in force: {error}")
     return found

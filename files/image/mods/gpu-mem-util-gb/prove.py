@@ -9,6 +9,12 @@ BUDGET_GIB = 108
 VISIBLE_BYTES, TOTAL_BYTES = int(111.27 * GIB), int(119.7 * GIB)
 
 
+def hold(condition, otherwise):
+    """Fail with a sentence unless the condition holds."""
+    if not condition:
+        raise AssertionError(otherwise)
+
+
 def refusal(call, *arguments, **keywords):
     """The message of the ValueError that a call has to end in."""
     try:
@@ -29,19 +35,19 @@ def prove() -> dict[str, object]:
     parser = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
     arguments = parser.parse_args(["a-model", "--gpu-memory-utilization-gb", str(BUDGET_GIB)])
     engine = AsyncEngineArgs.from_cli_args(arguments)
-    assert engine.gpu_memory_utilization_gb == BUDGET_GIB, f"the flag became {engine.gpu_memory_utilization_gb}"
+    hold(engine.gpu_memory_utilization_gb == BUDGET_GIB, f"the flag became {engine.gpu_memory_utilization_gb}")
     wired = "gpu_memory_utilization_gb=self.gpu_memory_utilization_gb"
-    assert wired in inspect.getsource(EngineArgs.create_engine_config), "the engine does not hand the budget on"
+    hold(wired in inspect.getsource(EngineArgs.create_engine_config), "the engine does not hand the budget on")
 
     cache = CacheConfig(gpu_memory_utilization_gb=BUDGET_GIB)
-    assert cache.compute_hash() == CacheConfig().compute_hash(), "the budget changes the key of compiled graphs"
+    hold(cache.compute_hash() == CacheConfig().compute_hash(), "the budget changes the key of compiled graphs")
 
     def host(free_bytes):
         return SimpleNamespace(free_memory=free_bytes, total_memory=TOTAL_BYTES, device_="cuda:0")
 
     requested = request_memory(host(VISIBLE_BYTES), cache)
-    assert requested == BUDGET_GIB * GIB, f"{BUDGET_GIB} GiB became {requested} bytes"
-    assert request_memory(host(requested + GIB // 2), cache) == requested, "exactly 0.5 GiB left must be enough"
+    hold(requested == BUDGET_GIB * GIB, f"{BUDGET_GIB} GiB became {requested} bytes")
+    hold(request_memory(host(requested + GIB // 2), cache) == requested, "exactly 0.5 GiB left must be enough")
     tight = refusal(request_memory, host(requested + GIB // 2 - 1), cache)
     both = refusal(EngineArgs, model="a-model", gpu_memory_utilization_gb=108.0, kv_cache_memory_bytes=GIB)
     return {"requested_gib": requested / GIB, "refuses_tight_host": tight, "refuses_both_budgets": both}

@@ -19,7 +19,7 @@ ARCHITECTURES = {
     "NemotronHMTPModel": ("nemotron_h_mtp", "NemotronHMTP", "_SPECULATIVE_DECODING_MODELS = {\n"),
 }
 PARSER_TABLE = "_REASONING_PARSERS_TO_REGISTER = {\n"
-PARSER_SOURCE = '''"""Reasoning parser of Nemotron 3: DeepSeek-R1's, with an answer even where thinking is switched off."""
+PARSER_SOURCE = '''"""Reasoning parser of Nemotron 3: DeepSeek-R1's, with an answer where thinking is switched off."""
 
 from vllm.reasoning.deepseek_r1_reasoning_parser import DeepSeekR1ReasoningParser
 
@@ -51,7 +51,9 @@ def main() -> None:
         if f'"{name}": (' in (site / REGISTRY).read_text():
             continue
         if not (site / "vllm/model_executor/models" / f"{module}.py").exists():
-            sys.exit(f"This vLLM has no models/{module}.py, so no mod can register {name}. Use a wheel of 0.22.0 or newer.")
+            sys.exit(
+                f"This vLLM has no models/{module}.py, so no mod can register {name}. Use a wheel of 0.22.0 or newer."
+            )
         insert(site / REGISTRY, table, f'    "{name}": ("{module}", "{cls}"),\n')
         done.append(name)
         files.add(REGISTRY)

@@ -8,6 +8,7 @@ def prove() -> dict[str, object]:
 
     architectures = set(ModelRegistry.get_supported_archs())
     for name in ("NemotronHForCausalLM", "NemotronHMTPModel"):
-        assert name in architectures, f"vLLM does not know the architecture {name}"
+        if name not in architectures:
+            raise AssertionError(f"vLLM does not know the architecture {name}")
     parser = ReasoningParserManager.get_reasoning_parser("nemotron_v3")
     return {"architecture": "NemotronHForCausalLM", "reasoning_parser": parser.__name__}
