@@ -19,6 +19,7 @@ def image(description: Description) -> None:
         image_built(
             name="Build the engine image from its pins",
             image=description.image,
+            pins=description.loaded.image_file,
             reference=reference,
             digest=description.inputs.digest,
             context=description.inputs.context,

@@ -7,29 +7,55 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from gx10.settings import PROJECT, Cluster, Image, Loaded, Recipe, SettingsError, cluster_name, load
+from gx10.settings import PROJECT, Cluster, Image, Loaded, Recipe, SettingsError, cluster_name
 from gx10.settings.problems import Problem
 from gx10.settings.recipe import Model
 
-from .guards import check
+from .checked import Checked, check
 from .image_inputs import ImageInputs, image_inputs
-from .render import environment
 
 
 @dataclass(frozen=True)
 class Description:
     """Everything that shapes the hosts of one cluster. Two equal descriptions configure equal hosts."""
 
-    loaded: Loaded
-    argv: tuple[str, ...]
-    environment: Mapping[str, str]
+    checked: Checked
     inputs: ImageInputs
-    gpus: int
-    """GPUs that the engine needs: its world size."""
-    port: int
-    served_name: str
-    memory_gib: float | None
-    """Raw memory budget per host in GiB, where the recipe sets one."""
+
+    @property
+    def loaded(self) -> Loaded:
+        """The files that describe the cluster."""
+        return self.checked.loaded
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The engine's command line, word by word."""
+        return self.checked.argv
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The engine's environment, in order."""
+        return self.checked.environment
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that the engine needs: its world size."""
+        return self.checked.command.world_size
+
+    @property
+    def port(self) -> int:
+        """Port of the engine's API on the head."""
+        return self.checked.port
+
+    @property
+    def served_name(self) -> str:
+        """The name that clients ask for."""
+        return self.checked.served_name
+
+    @property
+    def memory_gib(self) -> float | None:
+        """Raw memory budget per host in GiB, where the recipe sets one."""
+        return self.checked.memory_gib
 
     @property
     def project(self) -> Path:
@@ -77,29 +103,15 @@ class Description:
 @cache
 def describe(name: str, project: Path = PROJECT) -> Description:
     """Load and check a cluster's description; raises SettingsError with every problem, before any host is contacted."""
-    loaded = load(name, project)
-    problems: list[Problem] = []
-    checked = check(loaded, problems)
-    if problems or checked is None:
-        raise SettingsError(problems)
-    command, argv = checked
+    checked = check(name, project)
     try:
-        inputs = image_inputs(loaded.image, project)
+        inputs = image_inputs(checked.loaded.image, project)
     except FileNotFoundError as error:
         missing = str(Path(error.filename).relative_to(project))
-        raise SettingsError(
-            [Problem(loaded.image_file, "", missing, "there is no such file", "Correct the name in the image file.")]
-        ) from error
-    return Description(
-        loaded=loaded,
-        argv=argv,
-        environment=environment(loaded.recipe),
-        inputs=inputs,
-        gpus=command.world_size,
-        port=command.value("port", 8000),
-        served_name=command.value("served_model_name", [command.model])[0],
-        memory_gib=command.value("gpu_memory_utilization_gb"),
-    )
+        file = checked.loaded.image_file
+        problem = Problem(file, "", missing, "there is no such file", "Correct the name in the image file.")
+        raise SettingsError([problem]) from error
+    return Description(checked, inputs)
 
 
 def described_by_environment() -> Description:

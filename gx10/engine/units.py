@@ -98,9 +98,6 @@ def container_options(cluster: Cluster, host: str, name: str, environment_file: 
         options += ["--runtime", container.runtime, "--gpus", "all"]
     for device in container.devices:
         options += ["--device", str(device)]
-    for other, described in cluster.hosts.items():
-        # A head that cannot resolve the hosts' names takes 34 s to start instead of 7.
-        options += ["--add-host", f"{other}:{described.fabric[0]}"]
     return options
 
 

@@ -41,7 +41,7 @@ def _archived(archive: str, reference: str) -> dict[str, Any] | None:
 
 @operation()
 def image_built(
-    *, image: Image, reference: str, digest: str, context: dict[str, bytes], state: str, archive: str
+    *, image: Image, pins: str, reference: str, digest: str, context: dict[str, bytes], state: str, archive: str
 ) -> Commands:
     """Have the image of these inputs on the host: as it is, from its archive, or built.
 
@@ -61,7 +61,7 @@ def image_built(
     if faults:
         yield from refuse(
             *(
-                f"wheel {name} in {directory} {fault}. Put the file that images/{image.name}.yaml pins there."
+                f"wheel {name} in {directory} {fault}. Put the file there that {pins} pins."
                 for name, fault in faults.items()
             )
         )

@@ -1,0 +1,54 @@
+# `make help` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: system
+system: ## Install the Debian packages that the lab needs (root)
+	@scripts/system-packages
+
+.PHONY: install
+install: $(INSTALLED) ## Install this package and its locked dependencies into .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@scripts/install "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+.PHONY: demo
+demo: system install ## Bring up four lab hosts, deploy to them, and let the model answer
+	@scripts/demo
+
+.PHONY: check
+check: install ## Lint, types and unit tests: no host needed
+	@scripts/check
+
+.PHONY: test
+test: system install ## Everything: `make check`, then the tests on the lab's hosts
+	@scripts/check
+	@scripts/test-lab
+
+.PHONY: bench-noop
+bench-noop: install ## Time a deploy that changes nothing, and count what it asks each host
+	@$(BIN)/python -m gx10.bench.noop
+
+.PHONY: lock
+lock: install ## Resolve the dependencies anew and write requirements.lock
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --python-version 3.11 --universal --all-extras --output-file requirements.lock pyproject.toml
+
+.PHONY: docs
+docs: install ## Write docs/settings.md from the settings models
+	@$(BIN)/python -m gx10.settings.reference > docs/settings.md
+
+.PHONY: clean
+clean: ## Take the lab down and remove .venv; the cache of downloads stays
+	@if [ -x $(BIN)/gx10 ]; then $(BIN)/gx10 lab down; fi
+	@rm -rf $(VENV)
