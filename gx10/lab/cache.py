@@ -29,15 +29,16 @@ def import_directory() -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[int]:
     """Hold the advisory lock on `path`, a directory or a file that is made when absent; waits for its turn.
 
-    The kernel lets go of the lock when its holder dies, so nobody has to clean up after a crash.
+    The kernel lets go of the lock when its holder dies, so nobody has to clean up after a crash. Yields the descriptor:
+    a child that inherits it holds the lock as well.
     """
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -162,7 +162,7 @@ class Lab:
         if failures:
             raise LabError.of_many(str(error) for error in failures)
 
-    def _locked(self) -> AbstractContextManager[None]:
+    def _locked(self) -> AbstractContextManager[int]:
         """One command at a time per lab. The checkout itself is the lock: there is no lock file to leave behind."""
         requirements.check_root()
         return locked(self.names.checkout)

@@ -143,7 +143,7 @@ class Network:
             else:
                 _forget_namespace(namespace)
 
-    def _namespaces_locked(self) -> AbstractContextManager[None]:
+    def _namespaces_locked(self) -> AbstractContextManager[int]:
         return locked(cache_directory() / "namespaces.lock")
 
 

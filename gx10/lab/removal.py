@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gx10.lab.errors import LabError
+from gx10.lab.mounts import mounted, mounts_under
 from gx10.lab.names import LabNames
 from gx10.lab.shell import must, succeeds
 
@@ -14,31 +15,23 @@ _NSPAWN_RUN = Path("/run/systemd/nspawn")
 _REMOVED = "removed-"
 
 
-def mounts_under(directory: Path) -> list[Path]:
-    """Mount points at or below the directory, the deepest first."""
-    points = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        # The kernel writes space, tab, newline and backslash as octal escapes.
-        point = Path(line.split()[4].encode().decode("unicode_escape"))
-        if point == directory or directory in point.parents:
-            points.append(point)
-    return sorted(points, key=lambda point: len(point.parts), reverse=True)
-
-
-def remove_state(names: LabNames) -> None:
-    """Remove all files of the lab. Mounts below are unmounted first; LabError, with nothing removed, if one stays."""
-    if not names.state.is_dir():
-        return
-    for point in mounts_under(names.state):
+def remove_tree(directory: Path) -> None:
+    """Remove a directory. Mounts below are unmounted first; LabError, with nothing removed, if one stays."""
+    for point in mounts_under(directory, mounted()):
         # Lazily only when somebody still uses it: what counts is that deleting does not reach through it.
         if not succeeds(["umount", str(point)]):
             must(["umount", "--lazy", str(point)], f"unmount {point}")
-    if left := mounts_under(names.state):
-        raise LabError(f"{left[0]} is still mounted: unmount it, then run `gx10 lab down` again. Nothing was removed.")
+    if left := mounts_under(directory, mounted()):
+        raise LabError(f"{left[0]} is still mounted: unmount it and run the command again. Nothing was removed.")
+    must(["rm", "-rf", "--one-file-system", str(directory)], f"remove {directory}")
+
+
+def remove_state(names: LabNames) -> None:
+    """Remove all files of the lab."""
     if names.hosts.is_dir():
         # A disk of which half is gone must never boot again: disks lose their place before they lose their files.
         names.hosts.rename(names.state / f"{_REMOVED}{secrets.token_hex(4)}")
-    must(["rm", "-rf", "--one-file-system", str(names.state)], f"remove {names.state}")
+    remove_tree(names.state)
 
 
 def remove_run_directory() -> None:
@@ -50,4 +43,4 @@ def remove_run_directory() -> None:
 def remove_leftovers(names: LabNames) -> None:
     """Finish what a `down` that was killed left behind."""
     for leftover in names.state.glob(f"{_REMOVED}*"):
-        must(["rm", "-rf", "--one-file-system", str(leftover)], f"remove {leftover}")
+        remove_tree(leftover)

@@ -10,6 +10,7 @@ from pathlib import Path
 from gx10.lab.cache import cache_directory
 from gx10.lab.control_group import unified_root
 from gx10.lab.errors import LabError
+from gx10.lab.mounts import file_system_of, mounted
 from gx10.lab.names import LabNames
 from gx10.lab.plan import LabPlan
 from gx10.lab.shell import succeeds
@@ -101,23 +102,12 @@ def _place(names: LabNames) -> Iterator[str]:
     if not names.checkout.is_dir():
         yield f"{names.checkout} is no directory: name an existing checkout."
         return
-    kind = file_system_of(names.checkout)
+    kind = file_system_of(names.checkout, mounted())
     if kind in _UNFIT_FILE_SYSTEMS:
         yield (
             f"{names.checkout} is on a {kind} file system, and the hosts' disks cannot live there: put the checkout on "
             "ext4, xfs or btrfs."
         )
-
-
-def file_system_of(path: Path) -> str:
-    """Type of the file system that holds the path, as the kernel calls it."""
-    best, kind = Path("/"), "unknown"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        point = Path(before.split()[4].encode().decode("unicode_escape"))
-        if (point == path or point in path.parents) and len(point.parts) >= len(best.parts):
-            best, kind = point, after.split()[0]
-    return kind
 
 
 def _disk(names: LabNames, plan: LabPlan) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from gx10.lab.cache import cache_directory, locked
 from gx10.lab.errors import LabError
 from gx10.lab.progress import Progress
+from gx10.lab.removal import remove_tree
 from gx10.lab.shell import must
 
 SUITE = "trixie"
@@ -92,26 +93,31 @@ def ensure(progress: Progress) -> str:
     final = path_of(name)
     if final.is_dir():
         return name
-    with locked(cache_directory() / "rootfs.lock"):
+    with locked(cache_directory() / "rootfs.lock") as lock:
         if final.is_dir():
             return name
         for leftover in cache_directory().glob("rootfs-*.partial"):
-            shutil.rmtree(leftover)
+            remove_tree(leftover)
         partial = final.with_name(f"{final.name}.partial")
         with progress.step("rootfs", f"Debian {SUITE} from the mirror (once, about 40 s)"):
-            _bootstrap(partial)
+            _bootstrap(partial, lock)
             _furnish(partial)
             must(["sync", "--file-system", str(partial)], "write the root file system to disk")
             partial.rename(final)
     return name
 
 
-def _bootstrap(target: Path) -> None:
-    """Let mmdebstrap fill `target` from the mirrors that Debian's own defaults name."""
+def _bootstrap(target: Path, lock: int) -> None:
+    """Let mmdebstrap fill `target` from the mirrors that Debian's own defaults name.
+
+    It inherits the lock: when this process is killed it goes on for a while, and nobody may build beside it.
+    """
     log = cache_directory() / "rootfs.log"
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(target)]
     with log.open("w") as stream:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, check=False)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, pass_fds=[lock], check=False
+        )
     if done.returncode != 0:
         errors = [line for line in log.read_text().splitlines() if line.startswith(("E:", "W:"))]
         raise LabError(
