@@ -171,13 +171,14 @@ class _Parsing:
             rule = "its values would stand outside the recipe, unseen by every check"
             self._note(flag, f"{spelling} {text}", rule, "Write the flags of that file into the command.")
             return
+        before: tuple[Any, ...] = ()
         if flag.kind == "append" and flag.dest in self.given:
-            text = f"{self.given[flag.dest].text} {text}"
+            before, text = self.given[flag.dest].value, f"{self.given[flag.dest].text} {text}"
         elif flag.dest in self.given:
             rule = "a flag is given once, because vLLM silently keeps the last value"
             self._note(flag, f"{self.given[flag.dest]} and {spelling} {text}".rstrip(), rule, "Keep one of them.")
         try:
-            value = _value(flag, spelling, words)
+            value = before + _value(flag, spelling, words) if before else _value(flag, spelling, words)
         except ValueError as error:
             self._note(flag, f"{flag.name} {text}", str(error), "Write a value that vLLM takes.")
             return

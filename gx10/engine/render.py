@@ -125,7 +125,7 @@ def _placeholders(template: str, file: str, known: Mapping[str, Scalar], problem
             rule = "a bare flag has no value that could be filled in"
             remedy = "Write the flag, or its --no- form, into the command itself."
             problems.append(Problem(file, f"defaults.{name}", str(known[name]).lower(), rule, remedy))
-    return {name for name, _, _ in fields}
+    return {re.split(r"[.\[]", name)[0] for name, _, _ in fields}
 
 
 def _words(text: str, file: str, problems: list[Problem]) -> list[str] | None:
