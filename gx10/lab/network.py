@@ -7,6 +7,8 @@ cut as they are on hardware, and nothing answers for a dead host.
 from __future__ import annotations
 
 import json
+import os
+import signal
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +80,11 @@ class Network:
 
     def is_connected(self, host: HostPlan, process: int) -> bool:
         """Whether the running `process` of the host is on both networks."""
-        namespace = NAMESPACES / self.names.machine(host)
         try:
-            same = namespace.stat().st_ino == Path(f"/proc/{process}/ns/net").stat().st_ino
+            inside = _is_in(process, self.names.machine(host))
         except OSError:
             return False
-        return same and {network.cable(host.number) for network in self.plan.networks} <= self._links().keys()
+        return inside and {network.cable(host.number) for network in self.plan.networks} <= self._links().keys()
 
     @property
     def exists(self) -> bool:
@@ -108,8 +109,14 @@ class Network:
             self._set_cable(host, network, "up")
 
     def remove(self) -> None:
-        """Remove every namespace of the lab, found by its name, and with them bridges and cables."""
+        """Remove every namespace of the lab, found by its name, and with them bridges, cables and who is inside.
+
+        Inside are the machine's ends of ssh connections: they would wait for hosts that are gone.
+        """
         for name in namespaces_of(self.names.lab):
+            for process in _processes_in(name):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             self._remove(name)
         with self._namespaces_locked():
             if NAMESPACES.is_dir() and not any(NAMESPACES.iterdir()):
@@ -153,6 +160,21 @@ def namespaces_of(lab: str) -> list[str]:
         return []
     found = [path.name for path in NAMESPACES.iterdir() if path.name == lab or path.name.startswith(f"{lab}-")]
     return sorted(found, reverse=True)
+
+
+def _is_in(process: int, namespace: str) -> bool:
+    """Whether the process is in the network namespace; OSError when one of both is gone."""
+    return Path(f"/proc/{process}/ns/net").samefile(NAMESPACES / namespace)
+
+
+def _processes_in(namespace: str) -> list[int]:
+    """Processes that are in the network namespace, whoever started them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if _is_in(int(process.name), namespace):
+                found.append(int(process.name))
+    return found
 
 
 def _is_namespace(name: str) -> bool:

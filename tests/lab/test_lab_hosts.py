@@ -278,7 +278,7 @@ def test_down_leaves_nothing(place: Path) -> None:
     one.up()
     assert len(traces(one.names)) > 40, "the check would see what is left"
     one.down()
-    assert traces(one.names) == []
+    wait_until(lambda: traces(one.names) == [], "the end of every trace", 2)
     assert list(place.iterdir()) == []
     one.down()
 
@@ -305,7 +305,7 @@ def test_up_and_down_work_after_up_was_killed(place: Path, after_seconds: float)
             assert [(host.ssh, host.docker is not None) for host in one.status()] == [(True, True)] * 4
             assert pings(one, "gx10-1", "10.77.1.14")
             one.down()
-    assert traces(one.names) == []
+    wait_until(lambda: traces(one.names) == [], "the end of every trace", 2)
 
 
 @pytest.mark.parametrize("after_seconds", [0.2, 0.25, 0.3, 0.35, 0.4])
@@ -318,7 +318,7 @@ def test_up_and_down_work_after_down_was_killed(place: Path, after_seconds: floa
     one.up()
     assert [host.ssh for host in one.status()] == [True] * 4
     one.down()
-    assert traces(one.names) == []
+    wait_until(lambda: traces(one.names) == [], "the end of every trace", 2)
 
 
 def test_commands_report_as_documents_and_pass_on_the_exit_status(lab: Lab) -> None:
