@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyinfra import host
 from pyinfra.api import deploy
 
 from gx10.engine.description import Description
@@ -13,9 +12,9 @@ from gx10.operations.gang import engine_answering
 @deploy("Engine")
 def engine(description: Description) -> None:
     """Have the engine answer completions."""
-    if host.name == description.cluster.head:
-        engine_answering(
-            name="Start the engine and wait for its first completion",
-            unit=ENGINE_UNIT,
-            seconds=description.recipe.gx10.start_timeout_seconds + 60,
-        )
+    engine_answering(
+        name="Start the engine and wait for its first completion",
+        unit=ENGINE_UNIT,
+        seconds=description.recipe.gx10.start_timeout_seconds + 60,
+        head=description.cluster.head,
+    )

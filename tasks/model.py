@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyinfra import host
 from pyinfra.api import deploy
 
 from gx10.engine.description import Description
@@ -14,20 +13,20 @@ from gx10.operations.model import weights_received, weights_staged
 def model(description: Description) -> None:
     """Have the recipe's weights under the model root."""
     cluster, weights = description.cluster, description.weights
-    if host.name == cluster.head:
-        source = weights.source.directory
-        weights_staged(
-            name="Stage the weights on the head",
-            directory=description.model_directory,
-            title=str(weights.path),
-            source=str(source) if source else None,
-        )
-    else:
-        weights_received(
-            name="Receive the weights over the fabric",
-            directory=description.model_directory,
-            title=str(weights.path),
-            root=str(cluster.paths.model_root),
-            head=cluster.head,
-            share=share_url(cluster, cluster.head),
-        )
+    source = weights.source.directory
+    weights_staged(
+        name="Stage the weights on the head",
+        directory=description.model_directory,
+        title=str(weights.path),
+        source=str(source) if source else None,
+        head=cluster.head,
+    )
+    weights_received(
+        name="Receive the weights over the fabric",
+        directory=description.model_directory,
+        title=str(weights.path),
+        root=str(cluster.paths.model_root),
+        head=cluster.head,
+        workers=cluster.workers,
+        share=share_url(cluster, cluster.head),
+    )

@@ -35,7 +35,5 @@ def ray(description: Description) -> None:
     )
     units_enabled(name="Start the gang at boot", units=list(reversed(stops)))
     older_generation_stopped(name="Stop the older generation of the gang", gang=gang, units=stops)
-    if host.name == cluster.head:
-        part_started(name="Start Ray on the head", unit=unit)
-    else:
-        part_started(name="Start Ray on the worker", unit=unit)
+    part_started(name="Start Ray on the head", unit=unit, hosts=[cluster.head])
+    part_started(name="Start Ray on the workers", unit=unit, hosts=cluster.workers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING
 
 from pyinfra import host, logger
@@ -35,6 +35,18 @@ class Refusal(StringCommand):
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
         logger.error(f"{host.print_prefix}{self.get_masked_value()}")
         return False, CommandOutput([])
+
+
+def elsewhere(concerned: Collection[str]) -> bool:
+    """Whether an operation concerns other hosts than this one; notes it, so that the caller only returns.
+
+    pyinfra orders operations by how many came before them on each host, so an operation that waits for another host's
+    must be called on every host, and step back on those that it does not concern.
+    """
+    if host.name in concerned:
+        return False
+    host.noop(f"concerns {', '.join(concerned)} only")
+    return True
 
 
 def refuse(*sentences: str) -> Commands:

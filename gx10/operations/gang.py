@@ -15,7 +15,7 @@ from gx10.engine.generation import digest
 from gx10.engine.units import ENGINE_CONTAINER, GENERATION_LABEL, RAY_CONTAINER
 from gx10.facts import DockerState, FileStates, SystemState
 
-from .commands import Commands, Narrated, refuse
+from .commands import Commands, Narrated, elsewhere, refuse
 from .files import File, put_command
 from .model import stored_model
 
@@ -75,8 +75,10 @@ def older_generation_stopped(gang: Gang, units: Sequence[str]) -> Commands:
 
 
 @operation()
-def part_started(unit: str) -> Commands:
-    """Start a unit of the gang that is not running, without waiting for what it waits for."""
+def part_started(unit: str, hosts: Sequence[str]) -> Commands:
+    """Start a unit of the gang that is not running on these hosts, without waiting for what it waits for."""
+    if elsewhere(hosts):
+        return
     state = host.get_fact(SystemState, units=[unit])["units"].get(unit, {})
     if state.get("ActiveState") in ("active", "activating", "reloading"):
         host.noop(f"{unit} is {state['ActiveState']}")
@@ -87,11 +89,13 @@ def part_started(unit: str) -> Commands:
 
 
 @operation()
-def engine_answering(unit: str, seconds: int) -> Commands:
+def engine_answering(unit: str, seconds: int, head: str) -> Commands:
     """Have the engine answer completions: start its unit where it is not active, and wait until it is.
 
     The unit is active only after its first completion, so waiting for it is waiting for tokens.
     """
+    if elsewhere([head]):
+        return
     state = host.get_fact(SystemState, units=[unit])["units"].get(unit, {})
     if state.get("ActiveState") == "active":
         host.noop("the engine is active")
@@ -100,11 +104,13 @@ def engine_answering(unit: str, seconds: int) -> Commands:
 
 
 @operation()
-def completion_answered(url: str, model: str, budget_gib: float | None) -> Commands:
+def completion_answered(url: str, model: str, budget_gib: float | None, head: str) -> Commands:
     """Prove that the described engine serves: tokens for a prompt, and its own word on the memory budget.
 
     Changes nothing; fails where no token comes. In a dry run nothing is asked of an engine that does not run yet.
     """
+    if elsewhere([head]):
+        return
     state = host.get_fact(SystemState, units=["vllm-engine.service"])["units"].get("vllm-engine.service", {})
     if state.get("ActiveState") != "active" and not host.state.is_executing:
         host.noop("the engine is not there to ask yet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,7 +14,7 @@ from gx10.engine.image_inputs import LABEL
 from gx10.facts import DockerState, StoredContent, WheelFaults
 from gx10.settings import Image
 
-from .commands import Commands, Narrated, refuse
+from .commands import Commands, Narrated, elsewhere, refuse
 from .files import File, put_command
 
 ARCHIVE_PROGRAM = "/usr/local/lib/gx10/archive.py"
@@ -41,12 +42,22 @@ def _archived(archive: str, reference: str) -> dict[str, Any] | None:
 
 @operation()
 def image_built(
-    *, image: Image, pins: str, reference: str, digest: str, context: dict[str, bytes], state: str, archive: str
+    *,
+    image: Image,
+    pins: str,
+    reference: str,
+    digest: str,
+    context: dict[str, bytes],
+    state: str,
+    archive: str,
+    head: str,
 ) -> Commands:
-    """Have the image of these inputs on the host: as it is, from its archive, or built.
+    """Have the image of these inputs on the head: as it is, from its archive, or built.
 
     The image is compared by the digest of its inputs, which it carries as a label; a tag proves nothing.
     """
+    if elsewhere([head]):
+        return
     found = _image(reference)
     if found and found["labels"].get(LABEL) == digest:
         host.noop(f"{reference} was built from these inputs")
@@ -107,8 +118,10 @@ def _build(image: Image, reference: str, digest: str, root: str) -> PyinfraComma
 
 
 @operation()
-def image_archived(reference: str, archive: str) -> Commands:
-    """Keep an archive of the image that the host runs, so that a lost image comes back without a build."""
+def image_archived(reference: str, archive: str, head: str) -> Commands:
+    """Keep an archive of the head's image, so that a lost image comes back without a build."""
+    if elsewhere([head]):
+        return
     found, stored = _image(reference), _archived(archive, reference)
     if found and stored and stored["layers"] == found["layers"] and not stored["unproven"]:
         host.noop(f"the archive of {reference} is whole")
@@ -118,11 +131,13 @@ def image_archived(reference: str, archive: str) -> Commands:
 
 
 @operation()
-def image_received(reference: str, head: str, archive: str, share: str) -> Commands:
+def image_received(reference: str, head: str, workers: Sequence[str], archive: str, share: str) -> Commands:
     """Have the head's very image: equal in layers and configuration, fetched over the fabric where it is not.
 
     `share` is the URL of the head's share on the fabric.
     """
+    if elsewhere(workers):
+        return
     ours, theirs = _image(reference), _image(reference, on=head)
     if ours and theirs and (ours["layers"], ours["config"]) == (theirs["layers"], theirs["config"]):
         host.noop(f"{reference} is the head's")

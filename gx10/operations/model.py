@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyinfra import host, inventory
@@ -10,7 +11,7 @@ from pyinfra.api.command import QuoteString
 
 from gx10.facts import StoredContent
 
-from .commands import Commands, Narrated, refuse
+from .commands import Commands, Narrated, elsewhere, refuse
 from .image import CONTENT_PROGRAM
 
 MANIFEST = ".gx10-manifest.json"
@@ -24,11 +25,13 @@ def stored_model(directory: str, on: str | None = None) -> dict[str, Any] | None
 
 
 @operation()
-def weights_staged(directory: str, title: str, source: str | None) -> Commands:
+def weights_staged(directory: str, title: str, source: str | None, head: str) -> Commands:
     """Have the weights on the head with a manifest: proven as they are, or brought from their source.
 
     Without a source the weights must be in place already, and get their manifest there.
     """
+    if elsewhere([head]):
+        return
     stored = stored_model(directory)
     if stored and not stored["unproven"]:
         host.noop(f"{title} is in place: {stored['files']} files")
@@ -38,11 +41,15 @@ def weights_staged(directory: str, title: str, source: str | None) -> Commands:
 
 
 @operation()
-def weights_received(directory: str, title: str, root: str, head: str, share: str) -> Commands:
+def weights_received(
+    *, directory: str, title: str, root: str, head: str, workers: Sequence[str], share: str
+) -> Commands:
     """Have the head's weights, each absent or unproven file fetched over the fabric.
 
     `root` is the model root that the head's `share` shows under `models`.
     """
+    if elsewhere(workers):
+        return
     ours, theirs = stored_model(directory), stored_model(directory, on=head)
     if ours and theirs and ours["digest"] == theirs["digest"] and not ours["unproven"]:
         host.noop(f"{title} is in place: {ours['files']} files")
