@@ -215,19 +215,19 @@ class _Parsing:
         after_option = False
         for word in extra:
             if word.startswith("-") and not word.lstrip("-").replace(".", "", 1).isdigit():
-                self.issues.append(self._unknown(option_name(word), word))
+                self.issues.append(self._unknown(option_name(word)))
                 after_option = "=" not in word
             elif not after_option:
                 remedy = "Quote it together with the word before it, or remove it."
                 self.issues.append(Issue("", word, "it belongs to no flag", remedy))
 
-    def _unknown(self, name: str, word: str) -> Issue:
+    def _unknown(self, name: str) -> Issue:
         if mod := mod_that_adds(name):
             rule = f"only the mod {mod} teaches vLLM this flag, and the recipe does not list that mod"
-            return Issue("", word, rule, f"Add `{mod}` under mods, or remove the flag.")
+            return Issue("", name, rule, f"Add `{mod}` under mods, or remove the flag.")
         near = closest(name, self._known)
         remedy = f"Did you mean {near}?" if near else "Remove it; `vllm serve --help=all` lists the flags there are."
-        return Issue("", word, "vLLM has no such flag", remedy)
+        return Issue("", name, "vLLM has no such flag", remedy)
 
 
 def _without(words: Sequence[str], bad: str) -> list[str]:

@@ -10,6 +10,7 @@ from string import Formatter
 
 from gx10.settings.problems import Problem
 from gx10.settings.recipe import Recipe, Scalar
+from gx10.settings.secrets import shown
 
 #: The engine never asks a hub: weights are on every host before it starts, and a host may have no way out.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -72,7 +73,7 @@ def _unused(file: str, known: Mapping[str, Scalar], names: set[str]) -> list[Pro
         Problem(
             file,
             f"defaults.{name}",
-            repr(known[name]),
+            shown(name, known[name]),
             rule,
             f"Write {{{name}}} into the command where the value belongs, or remove the key.",
         )
@@ -86,7 +87,7 @@ def _split_values(file: str, known: Mapping[str, Scalar], names: set[str]) -> li
         Problem(
             file,
             f"defaults.{name}",
-            repr(known[name]),
+            shown(name, known[name]),
             rule,
             f"Write a value without spaces or quotes, or put single quotes around {{{name}}} in the command.",
         )
@@ -107,10 +108,10 @@ def _placeholders(template: str, file: str, known: Mapping[str, Scalar], problem
         return set(known)
     for name, spec, conversion in fields:
         if not name.isidentifier() or spec or conversion:
-            shown = "{" + name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
+            written = "{" + name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
             rule = "a placeholder is a plain name"
             remedy = "Double the braces if they belong to JSON; else write a name that stands under defaults."
-            problems.append(Problem(file, "command", shown[:60], rule, remedy))
+            problems.append(Problem(file, "command", written[:60], rule, remedy))
         elif name not in known:
             there = ", ".join(sorted({*known, *BUILT_IN}))
             remedy = f"Add {name} under defaults, or use one of: {there}."

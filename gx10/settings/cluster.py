@@ -72,13 +72,13 @@ class Access(Settings):
     port: int = Field(default=22, ge=1, le=65535)
     """Port of sshd."""
 
-    ssh_config: Path | None = None
+    ssh_config: Path | None = Field(default=None, examples=["~/.ssh/gx10.config"])
     """An OpenSSH client configuration to use instead of `~/.ssh/config`; relative to the project."""
 
-    key: Path | None = None
+    key: Path | None = Field(default=None, examples=["~/.ssh/id_ed25519"])
     """Private key file; relative to the project. Left out: what ssh_config or the agent offers."""
 
-    known_hosts: Path | None = None
+    known_hosts: Path | None = Field(default=None, examples=["~/.ssh/known_hosts"])
     """Known hosts file; relative to the project. Left out: `~/.ssh/known_hosts`."""
 
 
@@ -147,7 +147,7 @@ class Ray(Settings):
     reconnect_timeout_seconds: int = Field(default=15, ge=5)
     """A raylet that lost the head gives up after this long; by default it holds memory for 60 s."""
 
-    environment: Environment = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict, examples=[{"NCCL_DEBUG": "WARN"}])
     """Further environment of the Ray containers."""
 
 
@@ -176,7 +176,7 @@ class HostPolicy(Settings):
     packages: tuple[str, ...] = ("rsync", "nftables", "python3")
     """Debian or Ubuntu packages that must be present; DGX OS brings Docker and the driver itself."""
 
-    operators: tuple[str, ...] = ()
+    operators: tuple[str, ...] = Field(default=(), examples=[["ada"]])
     """Existing users that may use Docker without sudo."""
 
     sysctls: dict[str, int | str] = {  # noqa: RUF012 - pydantic copies defaults
@@ -221,7 +221,7 @@ class Cluster(Settings):
     access: Access = Access()
     """How the control node logs in."""
 
-    images: dict[str, str] = Field(default_factory=dict)
+    images: dict[str, str] = Field(default_factory=dict, examples=[{"vllm-node": "my-vllm-node"}])
     """Image descriptions to use instead of the one a recipe names: container name to file name in `images/`."""
 
     container: Container = Container()

@@ -14,7 +14,7 @@ class BaseImage(Settings):
     reference: str = Field(min_length=1)
     """Name and tag or digest."""
 
-    archive: AbsolutePath | None = None
+    archive: AbsolutePath | None = Field(default=None, examples=["/srv/import/base/cuda.tar"])
     """An archive on the head to load the base from when the head does not have it; for hosts without Internet."""
 
 
@@ -24,7 +24,7 @@ class Wheel(Settings):
     file: str = Field(pattern=r"^[^/]+\.whl$")
     """File name."""
 
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", examples=["9f86d0…, 64 digits"])
     """Hash of the file; left out only where no published hash is known."""
 
 
@@ -62,5 +62,5 @@ class Image(Settings):
     mods: tuple[str, ...] = ()
     """Mods that are baked in: directories below `files/image/mods`."""
 
-    locks: tuple[str, ...] = ()
+    locks: tuple[str, ...] = Field(default=(), examples=[["images/requirements.lock"]])
     """Further project files whose content decides what the build installs, such as a locked requirement set."""

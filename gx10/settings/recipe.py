@@ -50,13 +50,13 @@ class Limits(Settings):
 class ModelSource(Settings):
     """Where weights come from when no host has them."""
 
-    directory: AbsolutePath | None = None
+    directory: AbsolutePath | None = Field(default=None, examples=["/srv/import/models/my-model"])
     """A directory on the head."""
 
     hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
     """A Hugging Face repository, fetched once, to the head."""
 
-    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$", examples=["a6f2…, 40 digits"])
     """Commit of the repository, 40 hex digits. A branch name is refused: it moves."""
 
 
@@ -92,7 +92,7 @@ class BootLine(Settings):
 class Gx10(Settings):
     """What this package adds to a recipe of spark-vllm-docker."""
 
-    extends: str | None = None
+    extends: str | None = Field(default=None, examples=["nemotron-3-ultra-nvfp4"])
     """Another recipe that this one starts from. Keys given here replace or, for mappings, join those of the other."""
 
     model: Model | None = None
@@ -113,7 +113,7 @@ class Gx10(Settings):
     environment: Environment = Field(default_factory=dict)
     """Environment of the engine beside the recipe's own `env`: paths, timeouts and what a cluster's hosts need."""
 
-    shm_gib: float | None = None
+    shm_gib: float | None = Field(default=None, gt=0, examples=[16])
     """Size of /dev/shm that the model needs, where not host IPC is used."""
 
 
@@ -147,7 +147,7 @@ class Recipe(Settings):
     command: str = Field(min_length=1)
     """The engine's command line: one `str.format` over `defaults`, so braces of JSON are doubled."""
 
-    build_args: tuple[str, ...] = ()
+    build_args: tuple[str, ...] = Field(default=(), examples=[["--pre-transformers"]])
     """Arguments for spark-vllm-docker's own build script; read for compatibility, this package's pins decide."""
 
     cluster_only: bool = False

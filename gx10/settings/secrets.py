@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 NAME = re.compile(
-    r"(?:^|[_-])(?:token|password|passwd|secret|credentials?|api_?key|access_?key|private_?key|key_?id)(?:$|[_-])",
+    r"(?:^|[_-])(?:token|password|passwd|secret|credentials?|api[_-]?key|access[_-]?key|private[_-]?key)(?:$|[_-])",
     re.IGNORECASE,
 )
 #: Names that end so hold the place of a secret, not the secret.

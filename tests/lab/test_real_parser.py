@@ -123,7 +123,7 @@ def vllm() -> Path:
     partial = Path(tempfile.mkdtemp(prefix=".parser-venv-", dir=cache_directory()))
     try:
         uv = [str(Path(sys.executable).parent / "uv")]
-        clean = {**os.environ, "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}
+        clean = {**os.environ, "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_CACHE": "1"}
         made = subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", PYTHON, partial], env=clean, check=False)
         if made.returncode != 0:
             pytest.skip(f"the wheels of the lab's image are for Python {PYTHON}, which this machine does not have")

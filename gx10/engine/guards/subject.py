@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gx10.settings import Problem, Recipe
-from gx10.settings.secrets import HIDDEN, holds_secret
+from gx10.settings.secrets import HIDDEN, holds_secret, names_secret
 
 from ..flags import Command
 from ..render import Rendered
@@ -24,7 +24,8 @@ class Served:
     def problem(self, dest: str, rule: str, remedy: str, reason: str = "", found: str = "") -> Problem:
         """A problem with one flag, named by the default that fills it in, or else by the command."""
         text = found or self.command.shown(dest)
-        return Problem(self.file, self.key(dest), HIDDEN if holds_secret(text) else text, rule, remedy, reason)
+        hidden = holds_secret(text) or names_secret(dest)
+        return Problem(self.file, self.key(dest), HIDDEN if hidden else text, rule, remedy, reason)
 
     def key(self, dest: str) -> str:
         """The recipe's key that a flag's value comes from: `defaults.NAME` where a placeholder fills it in."""
