@@ -6,10 +6,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-from good_project import GoodProject
 
 from gx10.engine.render import OFFLINE, environment, joined_lines, render
 from gx10.settings import PROJECT, Problem, Recipe, load_recipe
+
+from .good_project import GoodProject
 
 #: Launch configuration of Nemotron-3-Ultra on 4x GX10, validated boot of 2026-06-06, as published.
 DOCUMENT_COMMAND = r"""

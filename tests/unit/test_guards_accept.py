@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from good_project import GoodProject, put, remove
 
 from gx10.engine.checked import Checked
+
+from .good_project import GoodProject, put, remove
 
 
 def served_with(tmp_path: Path, command: str, **changes: object) -> Checked:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pydantic
 import pytest
 import yaml
-from good_project import GoodProject, put
 
 from gx10.settings import PROJECT, Cluster, SettingsError, load, load_recipe
+
+from .good_project import GoodProject, put
 
 
 @pytest.fixture

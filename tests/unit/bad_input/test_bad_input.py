@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,11 +10,9 @@ from typing import Any, NoReturn
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from good_project import CLUSTER, RECIPE, GoodProject, put, remove
-
 from gx10.settings import PROJECT, SettingsError
+
+from ..good_project import CLUSTER, RECIPE, GoodProject, put, remove
 
 CASES: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text())
 
