@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec
@@ -17,7 +18,7 @@ from rich.table import Table
 from gx10.lab.errors import LabError
 from gx10.lab.lab import Lab
 from gx10.lab.plan import LabPlan
-from gx10.lab.progress import progress_for
+from gx10.lab.progress import Progress, progress_for
 from gx10.lab.status import HostStatus
 
 P = ParamSpec("P")
@@ -67,13 +68,26 @@ def lab(context: click.Context, checkout: Path | None, required_free_gb: int) ->
 
 
 @lab.command()
+@click.option(
+    "--hosts-only", is_flag=True, help="Leave out what a deploy to the lab imports: wheels, base image, model."
+)
 @_with_lab
-def up(lab: Lab) -> None:
+def up(lab: Lab, hosts_only: bool) -> None:
     """Bring all hosts up, from whatever state; hosts that are up stay as they are."""
-    with progress_for() as progress:
+    lab.check()
+    with progress_for() as progress, ThreadPoolExecutor(1) as beside:
+        kit = None if hosts_only else beside.submit(_prepare_kit, progress)
         lab.up(progress)
+        if kit is not None:
+            kit.result()
     names = ", ".join(host.name for host in lab.plan.hosts)
     click.echo(f"{names} are up. Log in with `gx10 lab ssh gx10-1` or `ssh -F {lab.ssh_config} gx10-1`.")
+
+
+def _prepare_kit(progress: Progress) -> None:
+    from gx10.lab.kit import prepare  # noqa: PLC0415 - only `up` waits for the libraries that build it
+
+    prepare(progress)
 
 
 @lab.command()

@@ -230,12 +230,17 @@ class Host:
                 raise LabError(self._silence(done.stderr.strip()))
             time.sleep(0.1)
 
-    def _silence(self, said: str) -> str:
+    def _silence(self, ssh_said: str) -> str:
+        name = self.host.name
         console = self.names.console(self.host)
         last = console.read_text(errors="replace").splitlines()[-5:] if console.is_file() else []
         state = "is on but does not answer ssh and Docker" if self.group.lives else "went off while it booted"
         return (
-            f"{self.host.name} {state}; ssh said: {said or 'nothing'}. Its console ({console}) ends with: "
-            f"{' / '.join(last) or 'nothing'}. Try `gx10 lab power-off {self.host.name}` and `gx10 lab power-on "
-            f"{self.host.name}`."
+            f"{name} {state}; ssh said: {_on_one_line(ssh_said.splitlines())}. "
+            f"Its console ({console}) ends with: {_on_one_line(last)}. "
+            f"Try `gx10 lab power-off {name}` and `gx10 lab power-on {name}`."
         )
+
+
+def _on_one_line(lines: list[str]) -> str:
+    return " / ".join(lines) or "nothing"

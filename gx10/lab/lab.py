@@ -42,10 +42,14 @@ class Lab:
         """`ssh -F` this file to log in."""
         return self.names.ssh_config
 
+    def check(self) -> None:
+        """Raise LabError, with a sentence for everything that is missing, unless this machine can carry the lab."""
+        requirements.check(self.names, self.plan)
+
     def up(self, progress: Progress | None = None) -> None:
         """Make all hosts be on and answer, from whatever state. A host that does already is left alone."""
         progress = progress or Progress()
-        requirements.check(self.names, self.plan)
+        self.check()
         root = rootfs.ensure(progress)
         with self._locked():
             remove_leftovers(self.names)
