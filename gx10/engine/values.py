@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any
 
 from .catalogue import Fields, Flag
@@ -79,9 +80,12 @@ def _typed(flag: Flag, text: str) -> Any:  # noqa: ANN401, PLR0911 - one return 
 
 def _number(kind: type[int] | type[float], text: str, meaning: str) -> int | float:
     try:
-        return kind(text)
+        number = kind(text)
     except ValueError:
         raise ValueError(f"it must be {meaning}") from None
+    if not isfinite(number):  # every comparison with NaN is false, so no ceiling would hold it
+        raise ValueError(f"it must be {meaning}")
+    return number
 
 
 def _json(text: str, fields: Fields | None) -> Any:  # noqa: ANN401

@@ -14,6 +14,19 @@ from .subject import Served
 DEFAULT_SEQUENCES = 1024
 DEFAULT_BATCHED_TOKENS = 8192
 DEFAULT_MEMORY_FRACTION = 0.92
+GIB = 2**30
+
+#: Flags whose value is above zero, which vLLM checks only after its workers have started.
+POSITIVE = (
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "gpu_memory_utilization_gb",
+    "gpu_memory_utilization",
+    "kv_cache_memory_bytes",
+    "distributed_timeout_seconds",
+)
 
 #: Keys of the model's own configuration that would lift its context past what it was made for.
 CONTEXT_OVERRIDES = ("max_position_embeddings", "rope_scaling", "rope_parameters", "rope_theta", "max_seq_len")
@@ -22,6 +35,7 @@ CONTEXT_OVERRIDES = ("max_position_embeddings", "rope_scaling", "rope_parameters
 def ceiling_problems(served: Served) -> Iterator[Problem]:
     """Flags over the ceilings of the recipe."""
     limits, command = served.recipe.gx10.limits, served.command
+    yield from _positive(served)
     yield from _context(served, limits.context_tokens)
     batched = command.value("max_num_batched_tokens", DEFAULT_BATCHED_TOKENS)
     yield from _above(served, "max_num_batched_tokens", batched, limits.batched_tokens, "tokens per batch")
@@ -30,6 +44,19 @@ def ceiling_problems(served: Served) -> Iterator[Problem]:
     dest = "spec_tokens" if "spec_tokens" in command else "speculative_config"
     tokens = command.speculative.get("num_speculative_tokens")
     yield from _above(served, dest, tokens, limits.speculative_tokens, "speculative tokens")
+
+
+def _positive(served: Served) -> Iterator[Problem]:
+    command = served.command
+    for dest in POSITIVE:
+        value = command.value(dest)
+        if isinstance(value, int | float) and value <= 0:
+            yield served.problem(dest, "it must be above zero", "Write a number above zero.")
+    if command.value("max_model_len", 1) < -1 or command.value("max_model_len", 1) == 0:
+        yield served.problem("max_model_len", "a context has at least one token", "Write a number above zero.")
+    if command.value("gpu_memory_utilization", 0) > 1:
+        rule = "it is a fraction of the GPU's memory, at most 1"
+        yield served.problem("gpu_memory_utilization", rule, "Give GiB with --gpu-memory-utilization-gb instead.")
 
 
 def memory_problems(served: Served, cluster: Cluster) -> Iterator[Problem]:
@@ -62,7 +89,8 @@ def _budget(served: Served, cluster: Cluster) -> tuple[str, float | None, str]:
     """The flag that sets the memory budget, the budget in GiB on the largest host, and how it comes about."""
     command = served.command
     if "kv_cache_memory_bytes" in command:
-        return "kv_cache_memory_bytes", None, ""  # the KV cache alone: what the rest takes is not described
+        size = command.value("kv_cache_memory_bytes")
+        return "kv_cache_memory_bytes", size / GIB if size else None, "the KV cache alone, "
     if "gpu_memory_utilization_gb" in command:
         return "gpu_memory_utilization_gb", command.value("gpu_memory_utilization_gb"), ""
     fraction = command.value("gpu_memory_utilization", DEFAULT_MEMORY_FRACTION)

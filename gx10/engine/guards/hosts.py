@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import PurePosixPath
 
 from gx10.settings import Cluster, Problem
+from gx10.settings.cluster import Paths
 
 from ..values import closest
 from .environment import cluster_environment_problems
@@ -17,10 +18,27 @@ from .environment import cluster_environment_problems
 DOCUMENTATION = tuple(ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
 
 
+#: Trees of the operating system: nothing of ours stands in them.
+SYSTEM = tuple(
+    map(
+        PurePosixPath,
+        ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
+    )
+)
+#: Directories that others use as well: ours stand below them.
+SHARED = frozenset(
+    map(
+        PurePosixPath,
+        ("/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var", "/var/cache", "/var/lib", "/var/log"),  # noqa: S108
+    )
+)
+
+
 def cluster_problems(cluster: Cluster, file: str) -> Iterator[Problem]:
     """Everything about the cluster file that needs no recipe."""
     yield from _head(cluster, file)
     yield from _documentation(cluster, file)
+    yield from _kinds(cluster, file)
     yield from _duplicates(cluster, file)
     yield from _rails(cluster, file)
     yield from _membership(cluster, file)
@@ -70,6 +88,13 @@ def _documentation(cluster: Cluster, file: str) -> Iterator[Problem]:
         if any(subnet.overlaps(net) for net in DOCUMENTATION):
             rule = "this is a network of the example, reserved for documentation"
             yield Problem(file, key, str(subnet), rule, "Write your own network, such as 192.168.177.0/24.")
+
+
+def _kinds(cluster: Cluster, file: str) -> Iterator[Problem]:
+    for key, address in addresses(cluster):
+        if address.is_loopback or address.is_multicast or address.is_unspecified:
+            rule = "no other host reaches a host at such an address"
+            yield Problem(file, key, str(address), rule, "Write the host's own address; `ip -br addr` shows it.")
 
 
 def _duplicates(cluster: Cluster, file: str) -> Iterator[Problem]:
@@ -172,9 +197,15 @@ def _directories(cluster: Cluster, file: str) -> Iterator[Problem]:
                 "clean-up removes what it does not know inside the model root, and nothing elsewhere",
             )
     for name, path in (("model_root", paths.model_root), ("state", paths.state), ("archive", paths.archive)):
-        if len(path.parts) < 3:
-            rule = "it is a top-level directory, which belongs to the system"
-            yield Problem(file, f"paths.{name}", str(path), rule, f"Use a directory below it, such as {path}/gx10.")
+        if path in SHARED or any(_inside(path, tree) for tree in SYSTEM):
+            rule = "this directory belongs to the system, and clean-up deletes in directories of ours"
+            remedy = f"Use a directory of its own, such as {_default_path(name)}."
+            yield Problem(file, f"paths.{name}", str(path), rule, remedy)
+
+
+def _default_path(name: str) -> str:
+    """The default of a path, as a remedy."""
+    return str(Paths.model_fields[name].default)
 
 
 def _inside(path: PurePosixPath, above: PurePosixPath) -> bool:
