@@ -11,6 +11,7 @@ Exit status 0 when everything is as described, 1 with a sentence on standard err
 
 import argparse
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import logging
@@ -65,8 +66,8 @@ class Failures(logging.Handler):
             self.lines.append(line)
 
 
-def prove_vllm() -> None:
-    """Import vLLM and its kernels; a missing NVIDIA driver is no fault of an image."""
+def prove_vllm(architectures: list[str]) -> None:
+    """Import vLLM's server, engine and kernels; a missing NVIDIA driver is no fault of an image."""
     failures = Failures()
     # Standard output is for the one line of findings.
     os.environ["VLLM_LOGGING_STREAM"] = "ext://sys.stderr"
@@ -75,8 +76,16 @@ def prove_vllm() -> None:
 
         logging.getLogger("vllm").addHandler(failures)
         current_platform.import_kernels()
+        for module in ("ray", "vllm.entrypoints.cli.main", "vllm.entrypoints.openai.api_server", "vllm.v1.engine.core"):
+            importlib.import_module(module)
+        from vllm.model_executor.models.registry import ModelRegistry
+
+        for name in architectures:
+            ModelRegistry.models[name].inspect_model_cls()
     except ImportError as error:
         refuse(f"vLLM cannot be imported: {error}. {PITFALL}")
+    except KeyError as error:
+        refuse(f"vLLM does not know the architecture {error}. Correct the image's ARCHITECTURES or its vLLM wheel.")
     broken = [line for line in failures.lines if "libcuda.so.1" not in line]
     if broken:
         refuse(f"vLLM's kernels cannot be loaded: {'; '.join(broken)}. {PITFALL}")
@@ -105,20 +114,23 @@ def main() -> None:
     """Check, then print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="read files instead of importing them")
-    quick = parser.parse_args().quick
+    parser.add_argument(
+        "--inspect", nargs="*", default=[], metavar="ARCHITECTURE", help="also import these model classes"
+    )
+    options = parser.parse_args()
     site = Path(sysconfig.get_path("purelib"))
     expected = json.loads((HERE / "expected.json").read_text())
     mods = json.loads((HERE / "mods.json").read_text())
-    found: dict[str, object] = dict(torch_without_import(site) if quick else torch_imported())
+    found: dict[str, object] = dict(torch_without_import(site) if options.quick else torch_imported())
     for name, wanted in expected.items():
         if found[name] != wanted:
             refuse(f"{name} is {found[name]}, expected exactly {wanted}. {PITFALL}")
     found["vllm"] = importlib.metadata.version("vllm")
     check_files(mods, site)
-    if quick:
+    if options.quick:
         found["mods"] = dict.fromkeys(mods, "files as recorded")
     else:
-        prove_vllm()
+        prove_vllm(options.inspect)
         found["mods"] = {name: prove_mod(name) for name in mods}
     print(json.dumps(found))
 
