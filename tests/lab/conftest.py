@@ -1,0 +1,42 @@
+"""The checkout's own lab, deployed to once; tests leave it serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from gx10.lab.lab import Lab
+
+from .deployment import PROJECT, Run, deploy
+
+
+@dataclass(frozen=True)
+class FirstDeploy:
+    """What a dry run said before the first deploy to fresh hosts, and what the deploy then did."""
+
+    dry: Run
+    run: Run
+
+
+@pytest.fixture(scope="session")
+def served() -> Lab:
+    """The lab, serving."""
+    lab = Lab.for_checkout(PROJECT)
+    lab.up()
+    run = deploy("-y")
+    assert run.status == 0, run.errors
+    return lab
+
+
+@pytest.fixture(scope="session")
+def first_deploy() -> FirstDeploy:
+    """Fresh hosts, a dry run, and the deploy."""
+    lab = Lab.for_checkout(PROJECT)
+    lab.down()
+    lab.up()
+    dry = deploy("--dry")
+    assert dry.status == 0, dry.errors
+    run = deploy("-y")
+    assert run.status == 0, run.errors
+    return FirstDeploy(dry, run)

@@ -1,0 +1,66 @@
+"""The deploy as a user runs it, with what it said taken apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOSTS = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
+Changes = set[tuple[str, str]]
+"""Pairs of an operation's name and a host."""
+
+
+def command(name: str) -> str:
+    """A command of this environment."""
+    return str(Path(sys.executable).with_name(name))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the deploy."""
+
+    status: int
+    told: dict[str, Any]
+    errors: str
+
+    @property
+    def predicted(self) -> Changes:
+        """What a dry run says it would change."""
+        return {(entry["name"], host) for entry in self.told["plan"] for host in entry["hosts_with_change"]}
+
+    @property
+    def conditional(self) -> Changes:
+        """What a dry run says it might change: never anything, since nobody can act on it."""
+        return {(entry["name"], host) for entry in self.told["plan"] for host in entry["hosts_with_conditional_change"]}
+
+    @property
+    def changed(self) -> Changes:
+        """What the run changed."""
+        return {(entry["name"], host) for entry in self.told["results"]["operations"] for host in entry["success"]}
+
+
+def deploy(*arguments: str, environment: dict[str, str] | None = None, seconds: float = 1500) -> Run:
+    """Run the deploy with JSON output; a run that failed may have said nothing."""
+    done = subprocess.run(
+        [command("pyinfra"), "inventory.py", "deploy.py", "--json", *arguments],
+        cwd=PROJECT,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    return Run(done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr)
+
+
+def gx10(*arguments: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run the `gx10` command."""
+    return subprocess.run(
+        [command("gx10"), *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=seconds, check=False
+    )

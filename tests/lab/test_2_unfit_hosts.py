@@ -1,0 +1,106 @@
+"""One unfit host stops the run with a sentence before anything changes on any; after the repair the next run converges.
+
+A change is pending on every host in each test, so that a host that was changed after all would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gx10.lab.lab import Lab
+
+from .deployment import HOSTS, PROJECT, Run, deploy
+
+pytestmark = pytest.mark.lab
+
+VICTIM = "gx10-3"
+WITNESS = "/etc/sysctl.d/90-gx10.conf"
+
+
+@pytest.fixture
+def pending(served: Lab) -> Iterator[Lab]:
+    """The serving lab with a file missing on every host."""
+    for name in HOSTS:
+        served.run(name, "rm", WITNESS)
+    yield served
+    run = deploy("-y")
+    assert run.status == 0, run.errors
+    assert {host for _, host in run.changed} >= set(HOSTS), "the run after the repair must converge every host"
+    assert deploy("--dry").predicted == set()
+
+
+def unchanged(lab: Lab, names: tuple[str, ...]) -> bool:
+    """Whether the missing file is still missing on these hosts."""
+    return all(lab.run(name, "test", "-e", WITNESS, check=False).returncode != 0 for name in names)
+
+
+def refused(run: Run, *words: str) -> bool:
+    """Whether a run failed with a sentence that names the host and holds all words."""
+    return run.status == 1 and any(all(word in line for word in (VICTIM, *words)) for line in run.errors.splitlines())
+
+
+OTHERS = tuple(name for name in HOSTS if name != VICTIM)
+
+
+def test_a_host_that_does_not_answer_is_named_and_nothing_changes(pending: Lab) -> None:
+    pending.cut(VICTIM, "management")
+    try:
+        run = deploy("-y")
+        assert refused(run, "cannot be logged in to", "powered on"), run.errors
+        assert unchanged(pending, OTHERS)
+    finally:
+        pending.mend(VICTIM)
+
+
+def test_a_wrong_key_is_named_and_nothing_changes(pending: Lab) -> None:
+    keys = "/root/.ssh/authorized_keys"
+    pending.run(VICTIM, "mv", keys, f"{keys}.away")
+    # The connection that moves the file back must not need the file.
+    back = PROJECT / ".lab" / "hosts" / VICTIM / "root" / keys.lstrip("/")
+    try:
+        run = deploy("-y")
+        assert refused(run, "Authentication", "authorized_keys"), run.errors
+        assert unchanged(pending, OTHERS)
+    finally:
+        Path(f"{back}.away").rename(back)
+
+
+def test_a_stopped_docker_is_named_and_nothing_changes(pending: Lab, stop_docker: Callable[[], None]) -> None:
+    stop_docker()
+    run = deploy("-y")
+    assert refused(run, "Docker does not answer", "systemctl start docker"), run.errors
+    assert unchanged(pending, HOSTS)
+
+
+def test_a_full_disk_is_named_and_nothing_changes(pending: Lab) -> None:
+    archive = "/var/lib/gx10/archive"
+    pending.run(VICTIM, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", archive)
+    try:
+        run = deploy("-y")
+        assert refused(run, "GiB free in", archive, "Remove"), run.errors
+        assert unchanged(pending, HOSTS)
+    finally:
+        pending.run(VICTIM, "umount", archive)
+
+
+def test_a_dry_run_refuses_an_unfit_host_as_well(served: Lab, stop_docker: Callable[[], None]) -> None:
+    stop_docker()
+    run = deploy("--dry")
+    assert refused(run, "Docker does not answer"), run.errors
+    assert served.run(VICTIM, "systemctl", "is-active", "docker", check=False).stdout.strip() != "active"
+
+
+@pytest.fixture
+def stop_docker(served: Lab) -> Iterator[Callable[[], None]]:
+    """Stops Docker on the victim, and starts it again afterwards."""
+
+    def stop() -> None:
+        served.run(VICTIM, "systemctl", "stop", "docker.service", "docker.socket")
+
+    yield stop
+    served.run(VICTIM, "systemctl", "start", "docker.socket", "docker.service")
+    run = deploy("-y")
+    assert run.status == 0, run.errors
