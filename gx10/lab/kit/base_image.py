@@ -52,6 +52,7 @@ def ensure(progress: Progress) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     layer, partial = final.with_suffix(".layer"), final.with_suffix(".partial")
     with progress.step("base image", f"Debian {SUITE} from the mirror (once, about 30 s)"):
+        layer.unlink(missing_ok=True)
         _bootstrap(layer)
         _pack(layer, partial)
         layer.unlink()

@@ -10,7 +10,6 @@ Written with the standard library alone and byte for byte the same everywhere: i
 
 import itertools
 import json
-import os
 import random
 import re
 import shutil
@@ -240,7 +239,7 @@ def write(directory: Path) -> None:
     wanted = dict(files())
     if directory.is_dir() and {path.name: path.read_bytes() for path in directory.iterdir()} == wanted:
         return
-    partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
+    partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, content in wanted.items():
