@@ -4,20 +4,46 @@
     completion.py --url URL --model NAME [--wait SECONDS] [--prompt TEXT] [--tokens N] [--metrics]
 
 Prints one JSON object: {"text", "tokens", "seconds"}, and with --metrics what the engine says of its cache. Without
---wait it asks once.
+--wait it asks once; with it, it gives up early only on an answer that no waiting changes, such as an unknown model.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import http.client
 import json
 import re
+import signal
 import sys
 import time
 import urllib.error
 import urllib.request
 
 ONE_ANSWER_SECONDS = 120
+FINAL = (400, 401, 403, 404, 405, 422)
+"""Statuses that say the request itself is wrong for what is served there."""
+# The engine is this host's own: a proxy that the environment names must not be asked for it.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Refused(Exception):
+    """An answer that stays the same however long one waits."""
+
+
+@contextlib.contextmanager
+def within(seconds):
+    """Bound everything inside, also an answer that trickles; a socket's own timeout bounds only each of its reads."""
+
+    def late(*_):
+        raise TimeoutError(f"no whole answer within {seconds:.0f} s")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def ask(url, model, prompt, tokens):
@@ -27,22 +53,29 @@ def ask(url, model, prompt, tokens):
         f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     started = time.monotonic()
-    with urllib.request.urlopen(request, timeout=ONE_ANSWER_SECONDS) as response:
-        answer = json.load(response)
-    message = answer["choices"][0]["message"]
-    text = (message.get("reasoning") or message.get("reasoning_content") or "") + (message.get("content") or "")
-    generated = answer["usage"]["completion_tokens"]
+    try:
+        with DIRECT.open(request, timeout=ONE_ANSWER_SECONDS) as response:
+            answer = json.load(response)
+    except urllib.error.HTTPError as error:
+        reason = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
+        raise (Refused(reason) if error.code in FINAL else ValueError(reason)) from None
+    try:
+        message = answer["choices"][0]["message"]
+        text = (message.get("reasoning") or message.get("reasoning_content") or "") + (message.get("content") or "")
+        generated = int(answer["usage"]["completion_tokens"])
+    except (LookupError, TypeError, AttributeError):
+        raise ValueError(f"the answer is no chat completion: {str(answer)[:300]}") from None
     if generated < 1:
-        raise ValueError(f"the answer holds no token: {answer}")
+        raise ValueError(f"the answer holds no token: {str(answer)[:300]}")
     return {"text": text, "tokens": generated, "seconds": round(time.monotonic() - started, 3)}
 
 
 def cache_config(url):
     """Labels of the engine's metric vllm:cache_config_info: the configuration it really runs with."""
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as response:
-        text = response.read().decode()
+    with DIRECT.open(f"{url}/metrics", timeout=10) as response:
+        text = response.read().decode(errors="replace")
     found = re.search(r"^vllm:cache_config_info\{(.*)\} ", text, re.MULTILINE)
-    return dict(re.findall(r'(\w+)="([^"]*)"', found[1])) if found else {}
+    return dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', found[1])) if found else {}
 
 
 def main():
@@ -56,19 +89,20 @@ def main():
     arguments = parser.parse_args()
     until = time.monotonic() + arguments.wait
     while True:
+        left = until - time.monotonic() if arguments.wait else ONE_ANSWER_SECONDS
         try:
-            told = ask(arguments.url, arguments.model, arguments.prompt, arguments.tokens)
-            if arguments.metrics:
-                told["cache_config"] = cache_config(arguments.url)
+            with within(max(1, min(ONE_ANSWER_SECONDS, left))):
+                told = ask(arguments.url, arguments.model, arguments.prompt, arguments.tokens)
+                if arguments.metrics:
+                    told["cache_config"] = cache_config(arguments.url)
             print(json.dumps(told), flush=True)
             return
-        except urllib.error.HTTPError as error:
-            reason = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error)
-        if time.monotonic() > until:
+        except (Refused, OSError, ValueError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            final = isinstance(error, Refused)
+        if final or time.monotonic() >= until:
             sys.exit(f"completion: {arguments.model} at {arguments.url} did not answer: {reason}")
-        time.sleep(1)
+        time.sleep(max(0, min(0.5, until - time.monotonic())))
 
 
 if __name__ == "__main__":

@@ -1,289 +1,221 @@
 #!/usr/bin/env python3
 """Large content on a host: described by a manifest, moved file by file, proven by hash before it gets its name.
 
-A manifest is JSON {"name", "files": [{"path", "size", "sha256"}], ...}; paths are relative to the directory it is for.
-A proof is JSON {path: [sha256, mtime_ns]}: what was hashed, and the file's time when it was.
-
     content.py stage  --source DIR --to DIR --name NAME       copy a directory whole, with its manifest
     content.py fetch  --url URL --manifest FILE --to DIR      complete a directory from another host
-    content.py verify --manifest FILE --in DIR                hash what is not proven, print what is wrong
+    content.py verify --manifest FILE --in DIR [--full]       hash what is not proven, or everything; tell what is wrong
+
+manifest.py says what a manifest is, proof.py what counts as proven, landing.py how a file gets its name.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import pathlib
-import shutil
-import subprocess
 import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
-MANIFEST = ".gx10-manifest.json"
-PROVEN = ".gx10-proven.json"
-PARTIAL = ".partial"
-BLOCK = 4 << 20
-STREAMS = min(8, 2 * (os.cpu_count() or 1))
+from landing import Stop, alone_in, land, own_file
+from manifest import (
+    MANIFEST,
+    PROVEN,
+    RECEIVED,
+    Wrong,
+    checked,
+    read_manifest,
+    safe,
+    sync_directory,
+    unfinished,
+    write_json,
+)
+from proof import BLOCK, Progress, Proof, digest_of, in_parallel, prove
+from stream import Stream
 
-
-class Wrong(Exception):
-    """Content that cannot be trusted or had; a sentence for the operator."""
-
-
-def read_json(path, default=None):
-    try:
-        return json.loads(pathlib.Path(path).read_text())
-    except FileNotFoundError:
-        return default
-
-
-def write_json(path, value):
-    """Write a file whole: a partial name, synced, renamed."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
-    with partial.open("w") as target:
-        json.dump(value, target, sort_keys=True)
-        target.flush()
-        os.fsync(target.fileno())
-    partial.rename(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-class Progress:
-    """Bytes done, rate and time left, as a line every few seconds."""
-
-    def __init__(self, what, total):
-        self.what, self.total, self.done = what, total, 0
-        self.started = self.told = time.monotonic()
-        self.lock = threading.Lock()
-
-    def add(self, count):
-        with self.lock:
-            self.done += count
-            now = time.monotonic()
-            if now - self.told < 5:
-                return
-            self.told = now
-            self.tell(now)
-
-    def tell(self, now):
-        rate = self.done / max(now - self.started, 1e-3)
-        left = (self.total - self.done) / max(rate, 1)
-        done = f"{self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB"
-        print(f"{self.what}: {done}, {rate / 1e6:.0f} MB/s, {left:.0f} s left", flush=True)
-
-    def finish(self):
-        seconds = time.monotonic() - self.started
-        rate = self.done / max(seconds, 1e-3) / 1e6
-        print(f"{self.what}: {self.done / 1e6:.0f} MB in {seconds:.1f} s, {rate:.0f} MB/s", flush=True)
-
-
-def sha256_of(path, progress=None):
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as source:
-        while block := source.read(BLOCK):
-            digest.update(block)
-            if progress:
-                progress.add(len(block))
-    return digest.hexdigest()
-
-
-def safe(root, relative):
-    """The path below the root that a manifest names; a path that leads out is refused."""
-    path = root / relative
-    if pathlib.PurePosixPath(relative).is_absolute() or ".." in pathlib.PurePosixPath(relative).parts:
-        raise Wrong(f"The manifest names {relative!r}, which leads out of {root}. Fetch the manifest again.")
-    if not path.parent.resolve().is_relative_to(root.resolve()):
-        raise Wrong(f"{path.parent} is a link that leads out of {root}. Remove the link.")
-    return path
-
-
-def in_parallel(action, items):
-    with ThreadPoolExecutor(STREAMS) as pool:
-        for future in [pool.submit(action, item) for item in items]:
-            future.result()
-
-
-class Proof:
-    """Which files were hashed, and when they last changed; kept beside the content."""
-
-    def __init__(self, root):
-        self.root, self.file = root, root / PROVEN
-        self.known = read_json(self.file, {})
-        self.lock = threading.Lock()
-
-    def holds(self, entry):
-        try:
-            found = (self.root / entry["path"]).lstat()
-        except OSError:
-            return False
-        return found.st_size == entry["size"] and self.known.get(entry["path"]) == [entry["sha256"], found.st_mtime_ns]
-
-    def record(self, entry):
-        found = (self.root / entry["path"]).lstat()
-        with self.lock:
-            self.known[entry["path"]] = [entry["sha256"], found.st_mtime_ns]
-
-    def save(self):
-        write_json(self.file, {path: proof for path, proof in self.known.items() if (self.root / path).exists()})
-
-
-def prove(root, manifest):
-    """Hash what is not proven; returns the entries whose file is absent or holds something else."""
-    proof = Proof(root)
-    wrong, lock = [], threading.Lock()
-
-    def check(entry):
-        if proof.holds(entry):
-            return
-        path = safe(root, entry["path"])
-        regular = path.is_file() and not path.is_symlink()
-        if regular and path.stat().st_size == entry["size"] and sha256_of(path) == entry["sha256"]:
-            proof.record(entry)
-            return
-        with lock:
-            wrong.append(entry)
-
-    in_parallel(check, manifest["files"])
-    proof.save()
-    return wrong
-
-
-def place(partial, final, entry, proof):
-    """Give a partial file its final name once its hash is right."""
-    found = sha256_of(partial)
-    if found != entry["sha256"]:
-        partial.unlink()
-        raise Wrong(
-            f"{final} arrived with sha256 {found}, expected {entry['sha256']}. "
-            "The partial file was removed; run again, and check the sender's copy if it happens twice."
-        )
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    partial.rename(final)
-    proof.record(entry)
-
-
-def room_for(root, manifest, wrong):
-    """Refuse before the first byte when the rest does not fit."""
-    need = sum(entry["size"] for entry in wrong)
-    root.mkdir(parents=True, exist_ok=True)
-    have = shutil.disk_usage(root).free
-    if need > have:
-        raise Wrong(
-            f"{manifest['name']} needs {need / 1e9:.1f} GB more in {root}, {have / 1e9:.1f} GB are free, "
-            f"{(need - have) / 1e9:.1f} GB are missing. Free that much or move the directory."
-        )
-
-
-def complete(root, manifest, bring):
-    """Bring every file of the manifest that is absent or wrong; each becomes visible only when proven."""
-    wrong = prove(root, manifest)
-    room_for(root, manifest, wrong)
-    proof = Proof(root)
-    progress = Progress(manifest["name"], sum(entry["size"] for entry in wrong))
-
-    def one(entry):
-        final = safe(root, entry["path"])
-        final.parent.mkdir(parents=True, exist_ok=True)
-        partial = final.with_name(final.name + PARTIAL)
-        bring(entry, partial, progress)
-        place(partial, final, entry, proof)
-
-    try:
-        in_parallel(one, sorted(wrong, key=lambda entry: entry["path"]))
-    finally:
-        proof.save()
-    for parent in {(root / entry["path"]).parent for entry in wrong}:
-        sync_directory(parent)
-    progress.finish()
+VERIFY_WAIT_SECONDS = 60
 
 
 def stage(arguments):
-    """Copy a directory on this host, with a manifest of what it holds."""
-    source, root = pathlib.Path(arguments.source), pathlib.Path(arguments.to)
+    """Copy a directory on this host, with a manifest of what it holds; in place, make or hold its manifest."""
+    source, root = absolute(arguments.source), absolute(arguments.to)
     if not source.is_dir():
         raise Wrong(
             f"{source} does not exist on this host. Put the weights there or name another source in the recipe."
         )
-    paths = [path for path in sorted(source.rglob("*")) if path.is_file() and path.name not in (MANIFEST, PROVEN)]
-    entries = [{"path": str(path.relative_to(source)), "size": path.stat().st_size} for path in paths]
-    with ThreadPoolExecutor(STREAMS) as pool:
-        for entry, digest in zip(entries, pool.map(sha256_of, paths), strict=True):
-            entry["sha256"] = digest
-    manifest = {"name": arguments.name, "files": entries}
+    inner, outer = sorted((source.resolve(), root.resolve()), key=lambda path: len(path.parts), reverse=True)
+    if inner != outer and inner.is_relative_to(outer):
+        raise Wrong(f"{source} and {root} lie one in the other. Name a source outside of the model's own directory.")
+    with alone_in(root):
+        if inner == outer:
+            stage_in_place(root, arguments.name)
+        else:
+            stage_copy(source, root, arguments.name)
 
-    def copy(entry, partial, progress):
-        with (source / entry["path"]).open("rb") as original, partial.open("wb") as target:
-            while block := original.read(BLOCK):
-                target.write(block)
-                progress.add(len(block))
 
-    complete(root, manifest, copy)
-    write_json(root / MANIFEST, manifest)
+def stage_in_place(root, name):
+    """Hold a directory to the manifest it has; describe one that has none."""
+    manifest = read_manifest(root / MANIFEST)
+    if manifest:
+        if wrong := prove(root, manifest["name"], manifest["files"]):
+            raise Wrong(
+                f"{holds(root, wrong)}. There is no source to copy them from: restore them, or remove "
+                f"{root / MANIFEST} if what stands there now shall be served."
+            )
+        return
+    sizes, proof = listing(root), Proof(root)
+    links = [{"path": path, "size": size} for path, size in sizes.items() if (root / path).is_symlink()]
+    entries = land(root, name, links, lambda entry, partial, *_: give_link_a_file(root, entry, partial), proof)
+    plain = [path for path in sizes if path not in entries]
+    progress = Progress(f"{name}: hashing", sum(sizes[path] for path in plain))
+
+    def describe(path):
+        with (root / path).open("rb", buffering=0) as content:
+            found = os.fstat(content.fileno())
+            entries[path] = {"path": path, "size": found.st_size, "sha256": digest_of(content, progress)}
+        proof.record(entries[path], found.st_mtime_ns)
+
+    in_parallel(describe, plain)
+    proof.save()
+    progress.finish()
+    describe_directory(root, name, entries)
+
+
+def give_link_a_file(root, entry, partial):
+    """Let the content a link leads to stand where the link stood, at no cost where one file system holds both."""
+    target = (root / entry["path"]).resolve()
+    own_file(partial)
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(target, partial)
+    except OSError:
+        return copied(target, entry, partial, Progress(entry["path"], entry["size"]))
+    with partial.open("rb", buffering=0) as content:
+        return entry | {"sha256": digest_of(content)}
+
+
+def stage_copy(source, root, name):
+    sizes = listing(source)
+    proof = Proof(root)
+    entries = {path: known for path in sizes if (known := copied_before(source, root, path, proof))}
+    missing = [{"path": path, "size": size} for path, size in sizes.items() if path not in entries]
+
+    def copy(entry, partial, progress, stopped):
+        return copied(source / entry["path"], entry, partial, progress, stopped)
+
+    entries |= land(root, name, missing, copy, proof)
+    if not missing:
+        print(f"{name}: {len(entries)} files are as in {source}, nothing was copied", flush=True)
+    describe_directory(root, name, entries)
+
+
+def listing(source):
+    """Size in bytes of every file below a directory by its relative path; what cannot be copied is refused."""
+    found = {}
+    for directory, names, files in os.walk(source, onerror=raise_it):
+        for path in (pathlib.Path(directory, name) for name in names + files):
+            relative = str(path.relative_to(source))
+            if (path.is_dir() and not path.is_symlink()) or relative.startswith((MANIFEST, PROVEN)):
+                continue
+            if not path.is_file():
+                raise Wrong(f"{path} is no file, nor a link to one. Remove it from {source}.")
+            if unfinished(relative):
+                raise Wrong(f"{path} is the rest of an unfinished transfer. Finish that or remove the file.")
+            found[relative] = path.stat().st_size
+    if not found:
+        raise Wrong(f"{source} holds no file. Put the weights there or name another source in the recipe.")
+    return found
+
+
+def raise_it(error):
+    raise error
+
+
+def copied_before(source, root, path, proof):
+    """The entry of a file that an earlier run copied: it has its source's size and time, and its hash is proven."""
+    original = (source / path).stat()
+    entry = {"path": path, "size": original.st_size, "sha256": (proof.known.get(path) or [None])[0]}
+    if not proof.holds(entry) or (root / path).lstat().st_mtime_ns != original.st_mtime_ns:
+        return None
+    return entry
+
+
+def copied(original, entry, partial, progress, stopped=None):
+    """Copy one file to its partial name with its time, hashing what was read."""
+    own_file(partial)
+    digest, size = hashlib.sha256(), 0
+    with original.open("rb", buffering=0) as source, partial.open("wb", buffering=0) as target:
+        before = os.fstat(source.fileno())
+        while block := source.read(BLOCK):
+            if stopped and stopped.is_set():
+                raise Stop(f"{original} was not copied: another file failed.")
+            digest.update(block)
+            size += len(block)
+            progress.add(len(block))
+            while block:  # A disk that fills up takes a part of a block before it refuses.
+                block = block[target.write(block) :]
+    if size != entry["size"]:
+        raise Wrong(f"{original} changed while it was copied. Run again when its writer has finished.")
+    os.utime(partial, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return entry | {"sha256": digest.hexdigest()}
+
+
+def describe_directory(root, name, entries):
+    manifest = {"name": name, "files": [entries[path] for path in sorted(entries)]}
+    write_json(root / MANIFEST, checked(manifest, root / MANIFEST))
 
 
 def fetch(arguments):
     """Complete a directory from another host's share, by the manifest that stands there."""
-    root = pathlib.Path(arguments.to)
-    received = root / (arguments.manifest + ".received")
-    received.parent.mkdir(parents=True, exist_ok=True)
-    rsync(f"{arguments.url}/{arguments.manifest}", received)
-    manifest = read_json(received)
-    skip = set(arguments.skip or ())
-    manifest["files"] = [entry for entry in manifest["files"] if entry["path"] not in skip]
+    root = absolute(arguments.to)
+    with alone_in(root) as lock:
+        final = safe(root, arguments.manifest)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        received = final.with_name(final.name + RECEIVED)
+        received.unlink(missing_ok=True)
+        Stream(arguments.url, lock).bring({"path": arguments.manifest, "size": 0}, received)
+        manifest = read_manifest(received)
+        skip = set(arguments.skip or ())
+        entries = [entry for entry in manifest["files"] if entry["path"] not in skip]
+        wrong = prove(root, manifest["name"], entries)
+        proof = Proof(root)
 
-    def bring(entry, partial, progress):
-        before = partial.stat().st_size if partial.exists() else 0
-        rsync(f"{arguments.url}/{entry['path']}", partial)
-        progress.add(partial.stat().st_size - before)
+        def bring(entry, partial, progress, stopped):
+            Stream(arguments.url, lock, stopped).bring(entry, partial, progress)
+            return entry
 
-    complete(root, manifest, bring)
-    received.rename(root / arguments.manifest)
-
-
-def rsync(url, target, attempts=5):
-    """One file over one stream; a stalled stream is given up after 30 s and resumed where it stopped."""
-    argv = ["rsync", "--append", "--inplace", "--copy-links", "--timeout=30", "--contimeout=10", "--", url, str(target)]
-    if target.suffix == ".received":
-        argv.remove("--append")
-    for attempt in range(1, attempts + 1):
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return
-        if attempt < attempts:
-            time.sleep(min(2**attempt, 15))
-    raise Wrong(
-        f"{url} could not be fetched after {attempts} attempts: {done.stderr.strip()}. "
-        "Check the fabric cable and gx10-share.service on the sender; the next run resumes."
-    )
+        # In one order on every host, so that the sender reads each file from its disk once.
+        land(root, manifest["name"], sorted(wrong, key=lambda entry: entry["path"]), bring, proof)
+        if not wrong:
+            print(f"{manifest['name']}: {len(entries)} files are as at {arguments.url}, nothing moved", flush=True)
+        with received.open("rb") as source:
+            os.fsync(source.fileno())
+        received.rename(final)
+        sync_directory(final.parent)
 
 
 def verify(arguments):
-    """Hash whatever is not proven."""
-    root = pathlib.Path(arguments.inside)
-    wrong = prove(root, read_json(arguments.manifest))
+    """Hash whatever is not proven, or everything."""
+    root = absolute(arguments.inside)
+    manifest = read_manifest(arguments.manifest)
+    if manifest is None:
+        raise Wrong(f"{arguments.manifest} does not exist: nothing tells what {root} shall hold. Run the deploy.")
+    with alone_in(root, VERIFY_WAIT_SECONDS):
+        wrong = prove(root, manifest["name"], manifest["files"], everything=arguments.full)
     if wrong:
-        raise Wrong(f"{root} holds {len(wrong)} absent or damaged files: {', '.join(e['path'] for e in wrong[:5])}.")
+        raise Wrong(holds(root, wrong) + ".")
+
+
+def holds(root, wrong):
+    names = ", ".join(entry["path"] for entry in wrong[:5])
+    return f"{root} holds {len(wrong)} absent or damaged files: {names}{', …' if len(wrong) > 5 else ''}"
+
+
+def absolute(name):
+    return pathlib.Path(name).absolute()
 
 
 def main():
+    sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("stage")
@@ -300,6 +232,7 @@ def main():
     command = commands.add_parser("verify")
     command.add_argument("--manifest", required=True)
     command.add_argument("--in", dest="inside", required=True)
+    command.add_argument("--full", action="store_true")
     command.set_defaults(run=verify)
     arguments = parser.parse_args()
     try:

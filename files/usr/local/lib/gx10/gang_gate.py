@@ -15,19 +15,25 @@ import subprocess
 import sys
 import time
 
-GPUS = re.compile(r"^\s*([\d.]+)/([\d.]+) GPU", re.MULTILINE)
+GPUS = re.compile(r"^\s*([\d.]+)/([\d.]+) GPU\b", re.MULTILINE)
+ONE_ANSWER_SECONDS = 30
 
 
-def used_and_total(container):
-    """GPUs in use and in total, as `ray status` in the head's container tells them; None while it does not answer."""
+def state_of(container, seconds):
+    """GPUs in use and in total as `ray status` in the head's container tells them, or why it tells nothing."""
     try:
         done = subprocess.run(
-            ["docker", "exec", container, "ray", "status"], capture_output=True, text=True, timeout=30, check=False
-        )
+            ["docker", "exec", container, "ray", "status"],
+            capture_output=True, text=True, errors="replace", timeout=seconds, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return None
-    found = GPUS.search(done.stdout)
-    return (float(found[1]), float(found[2])) if found else None
+        return None, f"no answer within {seconds:.0f} s"
+    except OSError as error:
+        return None, f"docker does not run: {error}"
+    if found := GPUS.search(done.stdout):
+        return (float(found[1]), float(found[2])), ""
+    lines = (done.stderr.strip() or done.stdout.strip() or "no GPU in its answer").splitlines()
+    return None, lines[-1][:160]
 
 
 def main():
@@ -37,14 +43,21 @@ def main():
     parser.add_argument("--seconds", type=float, required=True)
     arguments = parser.parse_args()
     until, told = time.monotonic() + arguments.seconds, ""
-    while (seen := used_and_total(arguments.container)) != (0, arguments.gpus):
-        state = "Ray does not answer" if seen is None else f"Ray has {seen[0]:g} of {seen[1]:g} GPUs in use"
-        if time.monotonic() > until:
-            sys.exit(f"gang gate: gave up after {arguments.seconds:.0f} s: {state}, expected 0 of {arguments.gpus:g}.")
+    while True:
+        left = max(1, min(ONE_ANSWER_SECONDS, until - time.monotonic()))
+        seen, reason = state_of(arguments.container, left)
+        if seen == (0, arguments.gpus):
+            return
+        state = f"Ray has {seen[0]:g} of {seen[1]:g} GPUs in use" if seen else f"Ray does not answer ({reason})"
+        if time.monotonic() >= until:
+            sys.exit(
+                f"gang gate: gave up after {arguments.seconds:.0f} s: {state}, expected 0 of {arguments.gpus:g}. "
+                "Look at the Ray units of all hosts: one is missing, joined twice, or still holds an older engine."
+            )
         if state != told:
             print(f"gang gate: waiting for 0 of {arguments.gpus:g} GPUs in use: {state}", flush=True)
             told = state
-        time.sleep(1)
+        time.sleep(max(0, min(1, until - time.monotonic())))
 
 
 if __name__ == "__main__":

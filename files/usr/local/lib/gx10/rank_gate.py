@@ -7,20 +7,37 @@ rank_gate.py --address A --memory-gib N --seconds S [--head ADDRESS:PORT] [--dro
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pathlib
 import socket
+import subprocess
 import sys
 import time
 
+DOWN = ("down", "lowerlayerdown", "notpresent")
+
 
 def address_is_up(address):
-    with socket.socket() as probe:
+    """Whether the address is this host's and its link has a carrier: without a cable an address stays configured."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         try:
             probe.bind((address, 0))
         except OSError:
             return False
-    return True
+    return link_state(address) not in DOWN
+
+
+def link_state(address):
+    """The operational state of the link that has an address, as the kernel tells it; "" where none is found."""
+    try:
+        done = subprocess.run(
+            ["ip", "-json", "address", "show", "to", address], capture_output=True, text=True, timeout=10, check=False
+        )
+        names = [link["ifname"] for link in json.loads(done.stdout or "[]") if link.get("ifname")]
+        return pathlib.Path("/sys/class/net", names[0], "operstate").read_text().strip() if names else ""
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return ""
 
 
 def available_gib():
@@ -33,7 +50,7 @@ def available_gib():
 def answers(address):
     host, port = address.rsplit(":", 1)
     try:
-        socket.create_connection((host, int(port)), timeout=2).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
     except OSError:
         return False
     return True
@@ -51,6 +68,15 @@ def missing(arguments):
     return ""
 
 
+def drop_page_cache():
+    """On unified memory the page cache competes with the model for the same 111 GiB."""
+    os.sync()
+    try:
+        pathlib.Path("/proc/sys/vm/drop_caches").write_text("3\n")
+    except OSError as error:  # Whether enough memory is free is asked next; that decides, not this.
+        print(f"rank gate: the page cache stays, /proc/sys/vm/drop_caches cannot be written: {error}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--address", required=True)
@@ -60,9 +86,7 @@ def main():
     parser.add_argument("--drop-page-cache", action="store_true")
     arguments = parser.parse_args()
     if arguments.drop_page_cache:
-        # On unified memory the page cache competes with the model for the same 111 GiB.
-        os.sync()
-        pathlib.Path("/proc/sys/vm/drop_caches").write_text("3\n")
+        drop_page_cache()
     until, told = time.monotonic() + arguments.seconds, ""
     while reason := missing(arguments):
         if time.monotonic() > until:
@@ -70,7 +94,7 @@ def main():
         if reason != told:
             print(f"rank gate: waiting: {reason}", flush=True)
             told = reason
-        time.sleep(1)
+        time.sleep(0.5)
 
 
 if __name__ == "__main__":

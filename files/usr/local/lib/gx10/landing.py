@@ -1,0 +1,179 @@
+"""How large files get their final names: a partial beside it, resumed, proven by hash, synced, renamed.
+
+Whoever is killed at whatever point leaves partial files and whole ones, never a wrong file at a final name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import threading
+import time
+
+from manifest import PARTIAL, Wrong, safe, sync_directory
+from proof import Progress, digest_of, in_parallel
+
+WAIT_SECONDS = 3600
+
+
+class Stop(Wrong):
+    """What makes every further file pointless too, such as a full disk or a silent sender."""
+
+
+@contextlib.contextmanager
+def alone_in(root, seconds=WAIT_SECONDS):
+    """Work in a directory alone, made where absent: two runs on one file would write through each other.
+
+    Yields the descriptor of the lock. A child that inherits it keeps the lock for as long as it can still write.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        wait_for_lock(descriptor, root, seconds)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def wait_for_lock(descriptor, root, seconds):
+    until, told = time.monotonic() + seconds, False
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Wrong(
+                    f"Another run has been working in {root} for {seconds:.0f} s. "
+                    f"See which with `fuser -v {root}`; wait for it or end it, then run again."
+                ) from None
+        if not told:
+            print(f"waiting for another run that works in {root}", flush=True)
+            told = True
+        time.sleep(0.1)
+
+
+def room_for(root, name, entries):
+    """Refuse before the first byte when what is still to come does not fit; a partial's bytes are there already."""
+    need = sum(max(0, entry["size"] - allocated(partial_of(root, entry))) for entry in entries)
+    have = shutil.disk_usage(root).free
+    if need > have:
+        raise Wrong(
+            f"{name} needs {need / 1e9:.1f} GB more in {root}, {have / 1e9:.1f} GB are free, "
+            f"{(need - have) / 1e9:.1f} GB are missing. Free that much or move the directory."
+        )
+
+
+def partial_of(root, entry):
+    final = safe(root, entry["path"])
+    return final.with_name(final.name + PARTIAL)
+
+
+def allocated(partial):
+    try:
+        return partial.lstat().st_blocks * 512
+    except OSError:
+        return 0
+
+
+def own_file(partial):
+    """Whether a partial is a plain file of ours to write into: never through a link, never into a shared inode."""
+    try:
+        found = partial.lstat()
+    except FileNotFoundError:
+        return False
+    if not partial.is_symlink() and partial.is_file() and found.st_nlink == 1:
+        return True
+    partial.unlink()
+    return False
+
+
+def land(root, name, entries, bring, proof):
+    """Bring files that are absent or wrong; each becomes visible only when proven.
+
+    `bring(entry, partial, progress, stopped)` completes the partial file, from where it stands, and returns the entry
+    with its sha256. Returns the entries as brought. One damaged file does not keep the others from arriving.
+    """
+    for entry in entries:
+        if (final := safe(root, entry["path"])).is_dir() and not final.is_symlink():
+            raise Wrong(f"{final} is a directory, expected a file. Move it away and run again.")
+    room_for(root, name, entries)
+    progress = Progress(name, sum(entry["size"] for entry in entries))
+    stopped, reasons, faults, brought, parents = threading.Event(), [], [], {}, {root}
+
+    def bring_it(entry, partial):
+        return bring(entry, partial, progress, stopped)
+
+    def one(entry):
+        if stopped.is_set():
+            return
+        try:
+            final = safe(root, entry["path"])
+            final.parent.mkdir(parents=True, exist_ok=True)
+            parents.update(parent for parent in final.parents if parent.is_relative_to(root))
+            brought[entry["path"]] = land_one(root, entry, bring_it, proof, progress)
+        except Stop as reason:
+            reasons.append(str(reason))
+            stopped.set()
+        except Wrong as fault:
+            faults.append(str(fault))
+        except OSError as error:
+            reasons.append(sentence_of(root, name, error))
+            stopped.set()
+
+    try:
+        in_parallel(one, entries)
+    finally:
+        for parent in sorted(parents, reverse=True):
+            sync_directory(parent)
+        proof.save()
+    if reasons:
+        raise Stop(reasons[0])
+    if faults:
+        more = f" And {len(faults) - 3} files more." if len(faults) > 3 else ""
+        raise Wrong(" ".join(faults[:3]) + more)
+    if entries:
+        progress.finish()
+    return brought
+
+
+def land_one(root, entry, bring, proof, progress):
+    """Bring one file; a partial that was resumed and turns out damaged is brought anew, once."""
+    partial, final = partial_of(root, entry), root / entry["path"]
+    resumed = own_file(partial)
+    whole = bring(entry, partial)
+    found = place(partial, final, whole, proof)
+    if found and resumed:
+        print(f"{final}: its partial file was damaged and is brought anew", flush=True)
+        progress.add(-entry["size"])
+        whole = bring(entry, partial)
+        found = place(partial, final, whole, proof)
+    if found:
+        raise Wrong(
+            f"{final} arrived with {found}, expected sha256 {whole['sha256']} in {whole['size']} bytes. "
+            "It was removed; check the sender's copy, then run again."
+        )
+    return whole
+
+
+def place(partial, final, entry, proof):
+    """Give a partial file its final name if it is right; else remove it and tell what was found in it."""
+    with partial.open("rb", buffering=0) as source:
+        before = os.fstat(source.fileno())
+        found = digest_of(source)
+        if (found, before.st_size) != (entry["sha256"], entry["size"]):
+            partial.unlink()
+            return f"sha256 {found} in {before.st_size} bytes"
+        os.fchmod(source.fileno(), 0o644)  # Weights that another user's umask hid are for every user of the host.
+        os.fsync(source.fileno())
+    partial.rename(final)
+    proof.record(entry, before.st_mtime_ns)
+    return ""
+
+
+def sentence_of(root, name, error):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk of {root} became full while {name} was written. Free some; the next run resumes."
+    return f"{name} in {root}: {error}. The next run resumes."

@@ -1,0 +1,111 @@
+"""Running the programs of files/ as a host runs them: plain Python, a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROGRAMS = REPOSITORY / "files/usr/local/lib/gx10"
+SECONDS = 60
+"""Bound of everything that these tests wait for."""
+
+
+class Code(str):
+    """A value of a setting that is written in Python."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def words(
+    program: str, *arguments: object, settings: Mapping[str, object] | None = None, at_exit: str = "None"
+) -> list[str]:
+    """The command of a program; `settings` are its constants, such as "proof.TELL_SECONDS", with other values."""
+    path = str(PROGRAMS / f"{program}.py")
+    told = [str(argument) for argument in arguments]
+    if not settings:
+        return [sys.executable, path, *told]
+    changes = "".join(f"import {name.split('.')[0]}; {name} = {value!r}; " for name, value in settings.items())
+    start = f"import atexit, runpy, sys; sys.path.insert(0, {str(PROGRAMS)!r}); {changes}sys.argv = sys.argv[1:]; "
+    start += f"atexit.register(lambda: {at_exit}); runpy.run_path(sys.argv[0], run_name='__main__')"
+    return [sys.executable, "-c", start, path, *told]
+
+
+def run(
+    program: str,
+    *arguments: object,
+    settings: Mapping[str, object] | None = None,
+    env: Mapping[str, str] | None = None,
+    at_exit: str = "None",
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; `at_exit` is an expression that it evaluates then, where settings are given."""
+    command = words(program, *arguments, settings=settings, at_exit=at_exit)
+    environment = {**os.environ, **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment)
+
+
+def start(
+    program: str, *arguments: object, settings: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a program."""
+    command = words(program, *arguments, settings=settings)
+    environment = {**os.environ, **(env or {})}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = SECONDS, pause: float = 0.005) -> bool:
+    """Wait for a condition; False when it did not come true in time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on a port of 127.0.0.1."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def refused(done: subprocess.CompletedProcess[str], *told: str) -> None:
+    """Hold that a program refused with a sentence, not with a traceback."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    for word in told:
+        assert word in done.stderr, done.stderr
+
+
+def command_on_path(directory: Path, name: str, program: str) -> dict[str, str]:
+    """Put a stand-in for a command before all others; returns the environment in which it is found."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / name
+    path.write_text(f"#!{sys.executable}\n{program}")
+    path.chmod(0o755)
+    return {"PATH": f"{directory}:{os.environ['PATH']}"}
+
+
+def read_json(path: Path) -> dict[str, list[dict[str, str]]]:
+    """What a manifest holds."""
+    told: dict[str, list[dict[str, str]]] = json.loads(path.read_text())
+    return told
