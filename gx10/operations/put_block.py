@@ -1,23 +1,52 @@
-"""Runs on a host: put lines between two marks at the top of a file, described as JSON on standard input."""
+"""Runs on a host: put lines between two marks at the top of a file, described as JSON on standard input.
+
+All other lines stay as they are, byte for byte. A mark without its partner is removed, the lines after it stay:
+nobody can tell whose they are.
+"""
 
 import json
 import os
 import pathlib
-import shutil
 import sys
 
+
+def others(lines, begin, end):
+    """The lines that are not between marks, and no mark."""
+    kept, block = [], None
+    for line in lines:
+        if line == begin:
+            kept += block or []
+            block = []
+        elif line == end:
+            block = None
+        elif block is None:
+            kept.append(line)
+        else:
+            block.append(line)
+    return kept + (block or [])
+
+
 asked = json.load(sys.stdin)
-path = pathlib.Path(asked["path"])
-begin, end = asked["marks"]
-lines = path.read_text().splitlines() if path.exists() else []
-if begin in lines and end in lines[lines.index(begin) :]:
-    del lines[lines.index(begin) : lines.index(end) + 1]
-text = "\n".join([begin, *asked["lines"], end, *lines]) + "\n"
-partial = path.with_name(f".{path.name}.gx10-partial")
-with partial.open("w") as target:
-    target.write(text)
-    target.flush()
-    os.fsync(target.fileno())
-if path.exists():
-    shutil.copymode(path, partial)
-partial.rename(path)
+named = pathlib.Path(asked["path"])
+path = named.resolve()  # A file that is kept elsewhere stays there.
+try:
+    begin, end = (mark.encode() for mark in asked["marks"])
+    before = path.lstat() if path.exists() else None
+    text = path.read_bytes() if before else b""
+    lines = others(text.removesuffix(b"\n").split(b"\n") if text else [], begin, end)
+    led = b"\n".join([begin, *(line.encode() for line in asked["lines"]), end, *lines]) + b"\n"
+    partial = path.with_name(f".{path.name}.gx10-partial")
+    partial.unlink(missing_ok=True)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+        if before:
+            os.fchown(target.fileno(), before.st_uid, before.st_gid)
+        os.fchmod(target.fileno(), before.st_mode & 0o7777 if before else 0o644)
+        target.write(led)
+        target.flush()
+        os.fsync(target.fileno())
+    partial.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(directory)
+    os.close(directory)
+except OSError as error:
+    sys.exit(f"{named} could not be written: {error}. It stands as it was; repair it and run again.")

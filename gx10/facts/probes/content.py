@@ -7,6 +7,7 @@ A file counts as proven when size and modification time are those recorded when 
 import hashlib
 import json
 import pathlib
+import stat
 import sys
 
 MANIFEST = ".gx10-manifest.json"
@@ -14,10 +15,12 @@ PROVEN = ".gx10-proven.json"
 
 
 def read(path):
+    """A JSON object, or None: a file that is none says as little as one that is absent."""
     try:
-        return json.loads(path.read_text())
+        told = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
+    return told if isinstance(told, dict) else None
 
 
 def unproven(root, manifest, proven):
@@ -29,14 +32,18 @@ def unproven(root, manifest, proven):
         except OSError:
             wrong.append(entry["path"])
             continue
-        if found.st_size != entry["size"] or proven.get(entry["path"]) != [entry["sha256"], found.st_mtime_ns]:
+        if (
+            not stat.S_ISREG(found.st_mode)
+            or found.st_size != entry["size"]
+            or proven.get(entry["path"]) != [entry["sha256"], found.st_mtime_ns]
+        ):
             wrong.append(entry["path"])
     return wrong
 
 
 def stored(root, manifest_file, proven_file):
     manifest = read(manifest_file)
-    if not manifest:
+    if not manifest or not isinstance(manifest.get("files"), list):
         return None
     return {
         "digest": hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest(),

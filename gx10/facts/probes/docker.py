@@ -5,18 +5,35 @@ Identity of an image is its layers and configuration; `.Id` differs between stor
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
+
+# What the daemon says of a name that it does not have; "no such file" of a missing socket is something else.
+ABSENT = re.compile(r"^(error( response from daemon)?: )?no such (image|container|object): ", re.IGNORECASE)
 
 
 def inspect(kind, names):
     """What `docker KIND inspect` says of those names that exist; a dead daemon is an error, never an absence."""
     if not names:
         return []
-    done = subprocess.run(["docker", kind, "inspect", *names], capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode and "no such" not in done.stderr.lower():
-        sys.exit(f"docker {kind} inspect: {done.stderr.strip()}")
+    try:
+        done = subprocess.run(
+            ["docker", kind, "inspect", *names], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        sys.exit(f"docker {kind} inspect: {error}")
+    told = [line for line in done.stderr.splitlines() if line.strip() and not ABSENT.match(line)]
+    if done.returncode and (told or not done.stderr.strip()):
+        sys.exit(f"docker {kind} inspect: {' '.join(told) or f'status {done.returncode}'}")
     return json.loads(done.stdout or "[]")
+
+
+def names_of(found):
+    """Every reference under which an image can be asked for."""
+    tags = found.get("RepoTags") or []
+    untagged = [tag.removesuffix(":latest") for tag in tags]
+    return {*tags, *untagged, *(found.get("RepoDigests") or []), found["Id"]}
 
 
 def image(found):
@@ -48,7 +65,7 @@ wanted = asked.get("images", [])
 images = {}
 for found in inspect("image", wanted):
     for name in wanted:
-        if name in (found.get("RepoTags") or []) or name == found["Id"]:
+        if name in names_of(found):
             images[name] = image(found)
 containers = {
     found["Name"].lstrip("/"): container(found) for found in inspect("container", asked.get("containers", []))

@@ -1,6 +1,6 @@
 """What stands at some paths: argv[1] is JSON {"paths": [...], "blocks": {path: [begin, end]}}.
 
-Prints JSON {path: null or its state}, where a path with a block also tells the lines between its two marks.
+Prints JSON {path: null or its state}, where a path with a block also tells the lines between the marks that lead it.
 """
 
 import grp
@@ -44,15 +44,20 @@ def state(name):
         told["kind"] = "directory"
     elif stat.S_ISREG(found.st_mode):
         told["kind"] = "file"
-        told["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as content:
+            told["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
     return told
 
 
 def block(name, begin, end):
-    lines = pathlib.Path(name).read_text().splitlines()
-    if begin not in lines or end not in lines[lines.index(begin) :]:
+    """The lines between two marks that lead a file; None where they do not lead it, or any mark is out of place."""
+    try:
+        lines = pathlib.Path(name).read_bytes().decode(errors="surrogateescape").split("\n")
+    except OSError:
         return None
-    return lines[lines.index(begin) + 1 : lines.index(end)]
+    if lines[0] != begin or lines.count(begin) != 1 or lines.count(end) != 1:
+        return None
+    return lines[1 : lines.index(end)]
 
 
 asked = json.loads(sys.argv[1])

@@ -27,7 +27,10 @@ def docker():
     told, error = output("docker", "info", "--format", "{{json .}}")
     if told is None:
         return {"ok": False, "error": error}
-    info = json.loads(told)
+    try:
+        info = json.loads(told)
+    except ValueError:
+        return {"ok": False, "error": f"docker info answered {told[:80]!r}, which is no JSON"}
     if info.get("ServerErrors"):
         return {"ok": False, "error": "; ".join(info["ServerErrors"])}
     return {
@@ -41,7 +44,7 @@ def docker():
 
 
 def free_bytes(name):
-    path = pathlib.Path(name)
+    path = pathlib.Path(name).absolute()
     while not path.exists():
         path = path.parent
     found = os.statvfs(path)

@@ -10,8 +10,15 @@ import subprocess
 import sys
 
 
-def output(*argv):
-    return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False).stdout
+def output(*argv, fine=(0,)):
+    """What a command prints; one that does not run or answer makes the state unknown, which is an error."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        sys.exit(f"{argv[0]}: {error}")
+    if done.returncode not in fine:
+        sys.exit(f"{argv[0]}: {done.stderr.strip() or f'status {done.returncode}'}")
+    return done.stdout
 
 
 def sysctl(name):
@@ -24,7 +31,9 @@ def sysctl(name):
 def installed(names):
     if not names:
         return []
-    told = output("dpkg-query", "--show", "--showformat", "${binary:Package}\t${db:Status-Abbrev}\n", *names)
+    told = output(
+        "dpkg-query", "--show", "--showformat", "${binary:Package}\t${db:Status-Abbrev}\n", "--", *names, fine=(0, 1)
+    )
     rows = (line.split("\t") for line in told.splitlines() if "\t" in line)
     return sorted({name.split(":")[0] for name, status in rows if status.startswith("ii")})
 
@@ -40,13 +49,17 @@ UNIT = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Result,
 
 
 def units(names):
+    """Properties of units by the name they were asked for; systemd itself tells them by Id, which an alias is not."""
     if not names:
         return {}
+    blocks = output("systemctl", "show", "--property", UNIT, "--", *names).strip().split("\n\n")
+    if len(blocks) != len(names):
+        sys.exit(f"systemctl show: {len(blocks)} answers for {len(names)} units")
     told = {}
-    for block in output("systemctl", "show", "--property", UNIT, "--", *names).strip().split("\n\n"):
-        pairs = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if pairs:
-            told[pairs.pop("Id")] = pairs
+    for name, block in zip(names, blocks, strict=True):
+        told[name] = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if not told[name].pop("Id", ""):
+            sys.exit(f"systemctl show: no answer for {name}")
     return told
 
 
@@ -58,7 +71,7 @@ print(
             "packages": installed(asked.get("packages", [])),
             "groups": {name: members(name) for name in asked.get("groups", [])},
             "units": units(asked.get("units", [])),
-            "default_target": output("systemctl", "get-default").strip(),
+            "default_target": output("systemctl", "get-default", fine=(0, 1)).strip(),
         }
     )
 )
