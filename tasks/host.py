@@ -17,6 +17,24 @@ from gx10.operations.system import (
     units_enabled,
 )
 
+HOSTS_FILE, TITLE = "/etc/hosts", "gx10"
+
+
+def host_entries(description: Description, name: str) -> list[File | Directory]:
+    """Files and directories of a host beside the gang's own."""
+    cluster = description.cluster
+    services = (host_files.share(description, name), host_files.firewall(description))
+    return [
+        Directory("/etc/gx10"),
+        Directory(str(cluster.paths.state)),
+        Directory(str(cluster.paths.archive)),
+        Directory(str(cluster.paths.model_root)),
+        *(File(path, text, mode="755") for path, text in host_files.programs(description).items()),
+        File("/etc/sysctl.d/90-gx10.conf", host_files.sysctl_file(cluster)),
+        *(File(service.path, service.text) for service in services),
+        *(File(f"{host_files.UNITS}/{service.unit}", service.unit_text) for service in services),
+    ]
+
 
 @deploy("Host")
 def host_tuned(description: Description) -> None:
@@ -26,22 +44,13 @@ def host_tuned(description: Description) -> None:
     packages_present(name="Install the packages that the gang needs", packages=cluster.host.packages)
     files_described(
         name="Write the directories, programs, kernel parameters and services of the host",
-        entries=[
-            Directory("/etc/gx10"),
-            Directory(str(cluster.paths.state)),
-            Directory(str(cluster.paths.archive)),
-            Directory(str(cluster.paths.model_root)),
-            *(File(path, text, mode="755") for path, text in host_files.programs(description).items()),
-            File("/etc/sysctl.d/90-gx10.conf", host_files.sysctl_file(cluster)),
-            *(File(service.path, service.text) for service in (share, firewall)),
-            *(File(f"{host_files.UNITS}/{service.unit}", service.unit_text) for service in (share, firewall)),
-        ],
+        entries=host_entries(description, host.name),
     )
     sysctls_live(name="Set the kernel parameters that run", sysctls=cluster.host.sysctls)
     block_leads_file(
         name="Resolve the hosts' names on the fabric",
-        path="/etc/hosts",
-        title="gx10",
+        path=HOSTS_FILE,
+        title=TITLE,
         lines=host_files.host_names(cluster),
     )
     if cluster.host.operators:

@@ -7,7 +7,7 @@ concern is one Python program that answers everything about it as JSON.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
@@ -17,6 +17,9 @@ from gx10.probes import probe_command
 
 class Probe(FactBase[dict[str, Any]]):
     """A fact answered as JSON by a probe."""
+
+    probe: ClassVar[str]
+    """Name of the probe: its file in `gx10/facts/probes`."""
 
     def process(self, output: list[str]) -> dict[str, Any]:
         """The probe's answer; anything else on its output is an error, never an empty answer."""
@@ -29,24 +32,45 @@ class Probe(FactBase[dict[str, Any]]):
         return answer
 
 
+class Survey(FactBase[list[dict[str, Any] | None]]):
+    """Answers to many questions from one command, in their order; None where a probe failed."""
+
+    def command(self, questions: list[tuple[str, dict[str, Any]]]) -> str:
+        """Ask several probes."""
+        return "\n".join(f"{probe_command(probe, asked)} 2>/dev/null || echo null" for probe, asked in questions)
+
+    def process(self, output: list[str]) -> list[dict[str, Any] | None]:
+        """One answer a line."""
+        try:
+            return [json.loads(line) for line in output]
+        except ValueError as error:
+            raise FactProcessError(f"{self.name}: the probes answered {output!r}, which is no JSON") from error
+
+
 class FileStates(Probe):
     """State of some paths: None where nothing stands, else kind, mode, user, group and sha256 of a file."""
 
+    probe = "files"
+
     def command(self, paths: list[str], blocks: dict[str, tuple[str, str]] | None = None) -> str:
         """Ask about `paths`, and for the lines that stand between two marks in the files of `blocks`."""
-        return probe_command("files", {"paths": paths, "blocks": blocks or {}})
+        return probe_command(self.probe, {"paths": paths, "blocks": blocks or {}})
 
 
 class HostOffer(Probe):
     """Architecture, memory, free space, addresses and the Docker daemon of a host."""
 
+    probe = "host"
+
     def command(self, paths: list[str], commands: list[str]) -> str:
         """Ask for free bytes below `paths` and for the presence of `commands`."""
-        return probe_command("host", {"paths": paths, "commands": commands})
+        return probe_command(self.probe, {"paths": paths, "commands": commands})
 
 
 class SystemState(Probe):
     """Live sysctls, packages, groups, units and the default target."""
+
+    probe = "system"
 
     def command(
         self,
@@ -57,28 +81,34 @@ class SystemState(Probe):
     ) -> str:
         """Ask for those that are named; the default target is always told."""
         asked = {"sysctls": sysctls, "packages": packages, "groups": groups, "units": units}
-        return probe_command("system", {key: value or [] for key, value in asked.items()})
+        return probe_command(self.probe, {key: value or [] for key, value in asked.items()})
 
 
 class DockerState(Probe):
     """Images by reference and containers by name; None for those that do not exist."""
 
+    probe = "docker"
+
     def command(self, images: list[str] | None = None, containers: list[str] | None = None) -> str:
         """Ask about images and containers."""
-        return probe_command("docker", {"images": images or [], "containers": containers or []})
+        return probe_command(self.probe, {"images": images or [], "containers": containers or []})
 
 
 class StoredContent(Probe):
     """Manifests of an archived image and of a model directory, and which of their files are not proven."""
 
+    probe = "content"
+
     def command(self, archive: str = "", image: str = "", model: str = "") -> str:
         """Ask about an image's manifest in an archive and about a model directory."""
-        return probe_command("content", {"archive": archive, "image": image, "model": model})
+        return probe_command(self.probe, {"archive": archive, "image": image, "model": model})
 
 
 class WheelFaults(Probe):
     """Required wheels that are missing or have another hash: file name to what is wrong."""
 
+    probe = "wheels"
+
     def command(self, directory: str, required: dict[str, str | None]) -> str:
         """Ask about files of `directory`: name to expected sha256, or None where no hash is known."""
-        return probe_command("wheels", {"directory": directory, "required": required})
+        return probe_command(self.probe, {"directory": directory, "required": required})

@@ -11,6 +11,8 @@ from pyinfra.api.command import PyinfraCommand, StringCommand
 from pyinfra.connectors.util import CommandOutput
 from typing_extensions import override
 
+from .asking import forget
+
 Commands = Generator[PyinfraCommand, None, None]
 
 if TYPE_CHECKING:
@@ -19,13 +21,28 @@ if TYPE_CHECKING:
     from pyinfra.api.state import State
 
 
-class Narrated(StringCommand):
+class Command(StringCommand):
+    """A command that changes its host, which is therefore asked anew by whoever wants to know something of it."""
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
+        try:
+            done: tuple[bool, CommandOutput] = super().execute(state, host, connector_arguments)
+            return done
+        finally:
+            forget(host.name)
+
+
+class Narrated(Command):
     """A long command whose lines of progress are shown while it runs."""
 
     @override
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
         connector_arguments.update(self.connector_arguments)
-        return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
+        try:
+            return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
+        finally:
+            forget(host.name)
 
 
 class Refusal(StringCommand):

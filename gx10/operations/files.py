@@ -12,11 +12,12 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api import operation
-from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.command import QuoteString
 
 from gx10.facts import FileStates, SystemState
 
-from .commands import Commands
+from .asking import ask
+from .commands import Command, Commands
 
 PUT = Path(__file__).with_name("put.py").read_text(encoding="utf-8")
 UNITS = "/etc/systemd/system/"
@@ -67,7 +68,7 @@ def _differs(wanted: File | Directory, found: dict[str, Any] | None) -> bool:
     return (found["mode"], found["user"], found["group"]) != (wanted.mode, wanted.user, wanted.group)
 
 
-def put_command(entries: Sequence[File | Directory]) -> StringCommand:
+def put_command(entries: Sequence[File | Directory]) -> Command:
     """The command that writes entries on a host: each under a temporary name, synced, renamed.
 
     Contents travel on standard input, so that no secret stands in an argument list, and a file has its final mode
@@ -83,7 +84,7 @@ def put_command(entries: Sequence[File | Directory]) -> StringCommand:
         }
         for entry in entries
     ]
-    return StringCommand("python3", "-c", QuoteString(PUT), _stdin=json.dumps(told))
+    return Command("python3", "-c", QuoteString(PUT), _stdin=json.dumps(told))
 
 
 @operation()
@@ -92,7 +93,7 @@ def files_described(entries: Sequence[File | Directory]) -> Commands:
 
     systemd is told to read its units again when one of them changed, or when it still holds an older text of one.
     """
-    found = host.get_fact(FileStates, paths=[entry.path for entry in entries])
+    found = ask(FileStates, paths=[entry.path for entry in entries])
     wrong = [entry for entry in entries if entry.differs(found[entry.path])]
     units = [entry.path.removeprefix(UNITS) for entry in entries if _is_unit(entry.path)]
     stale = any(_is_unit(entry.path) for entry in wrong) or _holds_older(units)
@@ -102,7 +103,7 @@ def files_described(entries: Sequence[File | Directory]) -> Commands:
     if wrong:
         yield put_command(wrong)
     if stale:
-        yield StringCommand("systemctl", "daemon-reload")
+        yield Command("systemctl", "daemon-reload")
 
 
 def _is_unit(path: str) -> bool:
@@ -112,8 +113,13 @@ def _is_unit(path: str) -> bool:
 def _holds_older(units: list[str]) -> bool:
     if not units:
         return False
-    states = host.get_fact(SystemState, units=units)["units"]
+    states = ask(SystemState, units=units)["units"]
     return any(state["NeedDaemonReload"] == "yes" for state in states.values())
+
+
+def marks(title: str) -> tuple[str, str]:
+    """The lines that stand before and after a block."""
+    return f"# {title}: begin", f"# {title}: end"
 
 
 @operation()
@@ -122,11 +128,10 @@ def block_leads_file(path: str, title: str, lines: Sequence[str]) -> Commands:
 
     They lead because the first entry of /etc/hosts wins.
     """
-    marks = (f"# {title}: begin", f"# {title}: end")
-    found = host.get_fact(FileStates, paths=[], blocks={path: marks})[path]
+    found = ask(FileStates, paths=[], blocks={path: marks(title)})[path]
     if found and found["block"] == list(lines):
         host.noop(f"{path} has the lines of {title}")
         return
     program = Path(__file__).with_name("put_block.py").read_text(encoding="utf-8")
-    told = {"path": path, "marks": marks, "lines": list(lines)}
-    yield StringCommand("python3", "-c", QuoteString(program), _stdin=json.dumps(told))
+    told = {"path": path, "marks": marks(title), "lines": list(lines)}
+    yield Command("python3", "-c", QuoteString(program), _stdin=json.dumps(told))

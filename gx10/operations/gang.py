@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyinfra import host, inventory
+from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import QuoteString, StringCommand
 
@@ -15,7 +15,8 @@ from gx10.engine.generation import digest
 from gx10.engine.units import ENGINE_CONTAINER, GENERATION_LABEL, RAY_CONTAINER
 from gx10.facts import DockerState, FileStates, SystemState
 
-from .commands import Commands, Narrated, elsewhere, refuse
+from .asking import ask
+from .commands import Command, Commands, Narrated, elsewhere, refuse
 from .files import File, put_command
 from .model import stored_model
 
@@ -45,7 +46,7 @@ class Gang:
 
 def _running(on: str) -> dict[str, str | None]:
     """Generation of each container of the gang that runs on a host; None for one that carries no label."""
-    told = inventory.get_host(on).get_fact(DockerState, containers=[RAY_CONTAINER, ENGINE_CONTAINER])["containers"]
+    told = ask(DockerState, on, fresh=True, containers=[RAY_CONTAINER, ENGINE_CONTAINER])["containers"]
     return {name: found["labels"].get(GENERATION_LABEL) for name, found in told.items() if found and found["running"]}
 
 
@@ -53,7 +54,7 @@ def _running(on: str) -> dict[str, str | None]:
 def generation_described(gang: Gang) -> Commands:
     """Write the digest of the described generation where the units read it."""
     entry = File(GENERATION_FILE, f"GX10_GENERATION={gang.generation()}\n".encode())
-    if not entry.differs(host.get_fact(FileStates, paths=[entry.path])[entry.path]):
+    if not entry.differs(ask(FileStates, paths=[entry.path])[entry.path]):
         host.noop("the generation is as described")
         return
     yield put_command([entry])
@@ -79,11 +80,11 @@ def part_started(unit: str, hosts: Sequence[str]) -> Commands:
     """Start a unit of the gang that is not running on these hosts, without waiting for what it waits for."""
     if elsewhere(hosts):
         return
-    state = host.get_fact(SystemState, units=[unit])["units"].get(unit, {})
+    state = ask(SystemState, fresh=True, units=[unit])["units"].get(unit, {})
     if state.get("ActiveState") in ("active", "activating", "reloading"):
         host.noop(f"{unit} is {state['ActiveState']}")
         return
-    yield StringCommand(
+    yield Command(
         "systemctl", "reset-failed", "--", unit, "2>/dev/null", ";", "systemctl", "start", "--no-block", "--", unit
     )
 
@@ -96,7 +97,7 @@ def engine_answering(unit: str, seconds: int, head: str) -> Commands:
     """
     if elsewhere([head]):
         return
-    state = host.get_fact(SystemState, units=[unit])["units"].get(unit, {})
+    state = ask(SystemState, fresh=True, units=[unit])["units"].get(unit, {})
     if state.get("ActiveState") == "active":
         host.noop("the engine is active")
         return
@@ -111,7 +112,7 @@ def completion_answered(url: str, model: str, budget_gib: float | None, head: st
     """
     if elsewhere([head]):
         return
-    state = host.get_fact(SystemState, units=["vllm-engine.service"])["units"].get("vllm-engine.service", {})
+    state = ask(SystemState, fresh=True, units=["vllm-engine.service"])["units"].get("vllm-engine.service", {})
     if state.get("ActiveState") != "active" and not host.state.is_executing:
         host.noop("the engine is not there to ask yet")
         return

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from pyinfra import host, inventory
+from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 
@@ -14,7 +14,8 @@ from gx10.engine.image_inputs import LABEL
 from gx10.facts import DockerState, StoredContent, WheelFaults
 from gx10.settings import Image
 
-from .commands import Commands, Narrated, elsewhere, refuse
+from .asking import ask
+from .commands import Command, Commands, Narrated, elsewhere, refuse
 from .files import File, put_command
 
 ARCHIVE_PROGRAM = "/usr/local/lib/gx10/archive.py"
@@ -29,13 +30,12 @@ def archive_name(reference: str) -> str:
 
 
 def _image(reference: str, on: str | None = None) -> dict[str, Any] | None:
-    asked = inventory.get_host(on) if on else host
-    found: dict[str, Any] | None = asked.get_fact(DockerState, images=[reference])["images"][reference]
+    found: dict[str, Any] | None = ask(DockerState, on, images=[reference])["images"][reference]
     return found
 
 
 def _archived(archive: str, reference: str) -> dict[str, Any] | None:
-    told = host.get_fact(StoredContent, archive=archive, image=archive_name(reference))
+    told = ask(StoredContent, archive=archive, image=archive_name(reference))
     stored: dict[str, Any] | None = told["archive"]
     return stored
 
@@ -68,7 +68,7 @@ def image_built(
         return
     required = {wheel.file: wheel.sha256 for wheel in image.wheels.required}
     directory = str(image.wheels.directory)
-    faults = host.get_fact(WheelFaults, directory=directory, required=required)
+    faults = ask(WheelFaults, directory=directory, required=required)
     if faults:
         yield from refuse(
             *(
@@ -91,14 +91,14 @@ def _load(reference: str, archive: str, *, then_drop: bool = False) -> PyinfraCo
 
 def _base_loaded(reference: str, archive: str) -> PyinfraCommand:
     there = StringCommand("docker", "image", "inspect", "--format", "ok", QuoteString(reference))
-    return StringCommand(
-        there, ">/dev/null", "2>&1", "||", "docker", "load", "--quiet", "--input", QuoteString(archive)
-    )
+    return Command(there, ">/dev/null", "2>&1", "||", "docker", "load", "--quiet", "--input", QuoteString(archive))
 
 
 def _build(image: Image, reference: str, digest: str, root: str) -> PyinfraCommand:
     """Build under a bound; the whole log stays on the host, the headings of its steps are shown."""
-    arguments = {"BASE_IMAGE": image.base.reference, **image.args}
+    # Named one by one: another wheel that lies in the directory must not find its way into the image.
+    wheels = " ".join(wheel.file for wheel in image.wheels.required)
+    arguments = {"BASE_IMAGE": image.base.reference, "ENGINE_WHEELS": wheels, **image.args}
     words = [
         "timeout", "--kill-after=10", str(BUILD_SECONDS), "docker", "build", "--progress=plain",
         "--platform", image.platform, "--tag", reference, "--label", f"{LABEL}={digest}",

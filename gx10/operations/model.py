@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pyinfra import host, inventory
+from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import QuoteString
 
 from gx10.facts import StoredContent
 
+from .asking import ask
 from .commands import Commands, Narrated, elsewhere, refuse
 from .image import CONTENT_PROGRAM
 
@@ -19,8 +20,7 @@ MANIFEST = ".gx10-manifest.json"
 
 def stored_model(directory: str, on: str | None = None) -> dict[str, Any] | None:
     """What a host knows of a model directory: its manifest's digest and the files that are not proven."""
-    asked = inventory.get_host(on) if on else host
-    told: dict[str, Any] | None = asked.get_fact(StoredContent, model=directory)["model"]
+    told: dict[str, Any] | None = ask(StoredContent, on, model=directory)["model"]
     return told
 
 

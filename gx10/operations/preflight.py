@@ -11,14 +11,18 @@ from gx10.engine.preflight import COMMANDS, unfit
 from gx10.facts import HostOffer
 from gx10.settings import Cluster
 
+from .asking import Question, ask, survey
 from .commands import Commands, refuse
 
 
 @operation()
-def host_fit(cluster: Cluster) -> Commands:
-    """Fail with every reason why this host cannot be deployed to; change nothing."""
-    paths = [str(cluster.paths.model_root), str(cluster.paths.archive)]
-    offer = host.get_fact(HostOffer, paths=paths, commands=list(COMMANDS))
+def host_fit(cluster: Cluster, paths: list[str], questions: list[Question]) -> Commands:
+    """Ask this host everything, and fail with every reason why it cannot be deployed to; change nothing.
+
+    `paths` are those whose file systems must have room.
+    """
+    survey(questions)
+    offer = ask(HostOffer, paths=paths, commands=list(COMMANDS))
     reasons = list(unfit(offer, cluster, host.name, time.time()))
     if reasons:
         yield from refuse(*reasons)

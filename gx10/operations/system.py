@@ -7,22 +7,23 @@ from collections.abc import Mapping, Sequence
 
 from pyinfra import host
 from pyinfra.api import operation
-from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.command import QuoteString
 
 from gx10.facts import FileStates, SystemState
 
-from .commands import Commands
+from .asking import ask
+from .commands import Command, Commands
 
 
 @operation()
 def packages_present(packages: Sequence[str]) -> Commands:
     """Install the Debian packages that are missing; versions are the distribution's own affair."""
-    installed = host.get_fact(SystemState, packages=list(packages))["packages"]
+    installed = ask(SystemState, packages=list(packages))["packages"]
     missing = [name for name in packages if name not in installed]
     if not missing:
         host.noop("all packages are installed")
         return
-    yield StringCommand(
+    yield Command(
         "apt-get", "update", "--quiet=2", "&&",
         "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", "--",
         *(QuoteString(name) for name in missing),
@@ -32,39 +33,39 @@ def packages_present(packages: Sequence[str]) -> Commands:
 @operation()
 def sysctls_live(sysctls: Mapping[str, int | str]) -> Commands:
     """Set kernel parameters that run with another value than described; the file for the next boot is separate."""
-    found = host.get_fact(SystemState, sysctls=list(sysctls))["sysctls"]
+    found = ask(SystemState, sysctls=list(sysctls))["sysctls"]
     wrong = {name: value for name, value in sysctls.items() if found[name] != str(value)}
     if not wrong:
         host.noop("all kernel parameters run as described")
         return
     pairs = (QuoteString(f"{name}={value}") for name, value in wrong.items())
-    yield StringCommand("sysctl", "--write", "--quiet", *pairs)
+    yield Command("sysctl", "--write", "--quiet", *pairs)
 
 
 @operation()
 def group_members_present(group: str, members: Sequence[str]) -> Commands:
     """Add users to a group that lack membership; others in it are left alone."""
-    found = host.get_fact(SystemState, groups=[group])["groups"][group] or []
+    found = ask(SystemState, groups=[group])["groups"][group] or []
     missing = [name for name in members if name not in found]
     if not missing:
         host.noop(f"all operators are members of {group}")
     for name in missing:
-        yield StringCommand("usermod", "--append", "--groups", QuoteString(group), "--", QuoteString(name))
+        yield Command("usermod", "--append", "--groups", QuoteString(group), "--", QuoteString(name))
 
 
 @operation()
 def default_target_is(target: str) -> Commands:
     """Boot to this systemd target."""
-    if host.get_fact(SystemState)["default_target"] == target:
+    if ask(SystemState)["default_target"] == target:
         host.noop(f"the host boots to {target}")
         return
-    yield StringCommand("systemctl", "set-default", "--", QuoteString(target))
+    yield Command("systemctl", "set-default", "--", QuoteString(target))
 
 
 @operation()
 def units_enabled(units: Sequence[str]) -> Commands:
     """Start units at boot, also those that somebody masked."""
-    found = host.get_fact(SystemState, units=list(units))["units"]
+    found = ask(SystemState, units=list(units))["units"]
     states = {unit: found.get(unit, {}).get("UnitFileState", "") for unit in units}
     masked = [unit for unit, state in states.items() if state.startswith("masked")]
     wrong = [unit for unit, state in states.items() if state != "enabled"]
@@ -72,8 +73,8 @@ def units_enabled(units: Sequence[str]) -> Commands:
         host.noop("all units start at boot")
         return
     if masked:
-        yield StringCommand("systemctl", "unmask", "--", *masked)
-    yield StringCommand("systemctl", "enable", "--quiet", "--", *wrong)
+        yield Command("systemctl", "unmask", "--", *masked)
+    yield Command("systemctl", "enable", "--quiet", "--", *wrong)
 
 
 def running_marker(unit: str) -> str:
@@ -88,8 +89,8 @@ def services_current(services: Mapping[str, str]) -> Commands:
     The running configuration is what the unit wrote to its marker when it started, so a run that died between
     writing a file and restarting its service is finished by the next one.
     """
-    states = host.get_fact(SystemState, units=list(services))["units"]
-    markers = host.get_fact(FileStates, paths=[running_marker(unit) for unit in services])
+    states = ask(SystemState, units=list(services))["units"]
+    markers = ask(FileStates, paths=[running_marker(unit) for unit in services])
     behind = [
         unit
         for unit, digest in services.items()
@@ -99,4 +100,4 @@ def services_current(services: Mapping[str, str]) -> Commands:
     if not behind:
         host.noop("all services run as described")
         return
-    yield StringCommand("systemctl", "restart", "--", *behind)
+    yield Command("systemctl", "restart", "--", *behind)

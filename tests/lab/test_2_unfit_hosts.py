@@ -5,6 +5,7 @@ A change is pending on every host in each test, so that a host that was changed 
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from gx10.lab.lab import Lab
 
-from .deployment import HOSTS, PROJECT, Run, deploy
+from .deployment import HOSTS, Run, deploy
 
 pytestmark = pytest.mark.lab
 
@@ -55,17 +56,24 @@ def test_a_host_that_does_not_answer_is_named_and_nothing_changes(pending: Lab) 
         pending.mend(VICTIM)
 
 
-def test_a_wrong_key_is_named_and_nothing_changes(pending: Lab) -> None:
+def test_a_wrong_key_is_named_and_nothing_changes(pending: Lab, open_door: list[str]) -> None:
     keys = "/root/.ssh/authorized_keys"
     pending.run(VICTIM, "mv", keys, f"{keys}.away")
-    # The connection that moves the file back must not need the file.
-    back = PROJECT / ".lab" / "hosts" / VICTIM / "root" / keys.lstrip("/")
     try:
         run = deploy("-y")
         assert refused(run, "Authentication", "authorized_keys"), run.errors
         assert unchanged(pending, OTHERS)
     finally:
-        Path(f"{back}.away").rename(back)
+        subprocess.run([*open_door, f"mv {keys}.away {keys}"], check=True, timeout=30)
+
+
+@pytest.fixture
+def open_door(served: Lab, tmp_path: Path) -> Iterator[list[str]]:
+    """A connection to the victim that was logged in before its key went away."""
+    ssh = ["ssh", "-F", str(served.ssh_config), "-o", f"ControlPath={tmp_path}/door"]
+    subprocess.run([*ssh, "-o", "ControlMaster=yes", "-o", "ControlPersist=300", VICTIM, "true"], check=True)
+    yield [*ssh, VICTIM]
+    subprocess.run([*ssh, "-O", "exit", VICTIM], check=True, capture_output=True)
 
 
 def test_a_stopped_docker_is_named_and_nothing_changes(pending: Lab, stop_docker: Callable[[], None]) -> None:

@@ -1,0 +1,51 @@
+"""Everything that the phases will want to know of a host, so that it can be asked in one command."""
+
+from __future__ import annotations
+
+from gx10.engine import host_files
+from gx10.engine.description import Description
+from gx10.engine.preflight import COMMANDS
+from gx10.facts import DockerState, FileStates, HostOffer, StoredContent, SystemState
+from gx10.operations.asking import Question
+from gx10.operations.files import marks
+from gx10.operations.gang import GENERATION_FILE
+from gx10.operations.image import archive_name
+from gx10.operations.system import running_marker
+from tasks.host import HOSTS_FILE, TITLE, host_entries
+from tasks.ray import gang_entries, gang_units
+
+
+def questions(description: Description, host: str) -> list[Question]:
+    """Questions for a host. One that is missing here is asked by its operation, at the price of one more command."""
+    cluster = description.cluster
+    services = [host_files.SHARE_UNIT, host_files.FIREWALL_UNIT]
+    units = gang_units(description, host)
+    entries = [*host_entries(description, host), *gang_entries(description, host)]
+    archive = str(cluster.paths.archive) if host == cluster.head else ""
+    return [
+        (HostOffer, {"paths": offered_paths(description), "commands": list(COMMANDS)}),
+        (
+            FileStates,
+            {
+                "paths": [entry.path for entry in entries] + [GENERATION_FILE] + [running_marker(u) for u in services],
+                "blocks": {HOSTS_FILE: marks(TITLE)},
+            },
+        ),
+        (
+            SystemState,
+            {
+                "sysctls": list(cluster.host.sysctls),
+                "packages": list(cluster.host.packages),
+                "groups": ["docker"],
+                "units": [*services, *units],
+            },
+        ),
+        (DockerState, {"images": [description.image_reference], "containers": []}),
+        (StoredContent, {"archive": archive, "image": archive_name(description.image_reference)}),
+        (StoredContent, {"model": description.model_directory}),
+    ]
+
+
+def offered_paths(description: Description) -> list[str]:
+    """Directories whose file systems must have room."""
+    return [str(description.cluster.paths.model_root), str(description.cluster.paths.archive)]
