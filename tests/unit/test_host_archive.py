@@ -152,7 +152,7 @@ def test_image_that_does_not_fit_is_refused_before_a_byte(docker: FakeDocker, ar
     # Docker needs an image twice while it loads it: 8 MB free are too few for one of 5 MB.
     free = Code(f"lambda _: type('Usage', (), {{'free': {8 * MB}}})")
     done = run("archive", *words, env=docker.env, settings={"shutil.disk_usage": free})
-    refused(done, "node:1 needs", "GB are missing")
+    refused(done, "node:1 needs", "8.0 MB are free", "MB are missing")
     assert not [words for words in docker.asked() if words.startswith("load")]
 
 

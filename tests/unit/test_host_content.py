@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -282,7 +283,7 @@ def test_manifest_that_is_none_is_refused_with_a_sentence(tmp_path: Path, text: 
 
 
 @settings(deadline=None)
-@given(st.text())
+@given(st.text() | st.text("./\\a\0", max_size=8))
 def test_no_accepted_path_leads_out_of_its_directory(name: str) -> None:
     if not manifests.fault_of_path(name):
         resolved = os.path.normpath(f"/models/tiny/{name}")
@@ -311,6 +312,21 @@ def test_link_that_leads_out_is_not_followed(tmp_path: Path) -> None:
     assert (outside / "victim").read_text() == "untouched"
     assert not (worker / "sub/file").is_symlink()
     assert (worker / "sub/file").read_bytes() == content
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_partial_that_is_another_file_too_is_not_written_through(tmp_path: Path, link: Callable[..., None]) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    source = shards(tmp_path / "source", 1, 1000)
+    for name in ("head", "worker"):
+        (tmp_path / name).mkdir()
+        link(tmp_path / name / "model-0.safetensors.partial", victim)
+    assert stage(source, tmp_path / "head").returncode == 0
+    with relayed(tmp_path / "head") as relay:
+        assert fetch(relay.url, tmp_path / "worker").returncode == 0
+    assert held(tmp_path / "worker") == held(tmp_path / "head") == held(source)
+    assert victim.read_text() == "untouched"
 
 
 def test_lying_manifest_never_yields_a_final_file_and_the_others_arrive(tmp_path: Path) -> None:
@@ -359,7 +375,7 @@ def test_what_a_partial_holds_is_not_asked_of_the_disk_again(tmp_path: Path, mon
     monkeypatch.setattr(landing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 200_000})())
     landing.room_for(tmp_path, "tiny", [entry])
     (tmp_path / "shard.partial").unlink()
-    with pytest.raises(manifests.Wrong, match=r"0\.0 GB are missing"):
+    with pytest.raises(manifests.Wrong, match=r"0\.8 MB are missing"):
         landing.room_for(tmp_path, "tiny", [entry])
 
 

@@ -16,20 +16,20 @@ from pathlib import Path
 
 import pytest
 
-from .host_side import REPOSITORY, SECONDS, command_on_path, free_port, refused
+from gx10.probes import probe_words
+
+from .host_side import SECONDS, command_on_path, free_port, refused
 from .host_side import run as run_program
 
-PROBES = REPOSITORY / "gx10/facts/probes"
 
-
-def run(probe: str, asked: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(probe: str, asked: dict[str, object], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a probe as a host does: its text and its question as arguments."""
-    command = [sys.executable, "-c", (PROBES / f"{probe}.py").read_text(), json.dumps(asked)]
+    command = [sys.executable, *probe_words(probe, asked)[1:]]
     environment = {**os.environ, **(env or {})}
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment)
 
 
-def ask(probe: str, asked: object, env: dict[str, str] | None = None) -> dict[str, object]:
+def ask(probe: str, asked: dict[str, object], env: dict[str, str] | None = None) -> dict[str, object]:
     """The answer of a probe, which must be one line."""
     done = run(probe, asked, env)
     assert done.returncode == 0, done.stderr

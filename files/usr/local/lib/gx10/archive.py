@@ -23,7 +23,7 @@ import tarfile
 import tempfile
 
 from docker_image import docker_root, image_layers, image_size
-from landing import alone_in, own_file
+from landing import alone_in, amount, own_file
 from manifest import PARTIAL, Wrong, read_json, read_manifest, safe, sync_directory, write_json
 from proof import BLOCK, Progress, Proof, prove
 
@@ -274,8 +274,8 @@ def room(directory, reference, need):
     have = shutil.disk_usage(directory).free
     if need > have:
         raise Wrong(
-            f"{reference} needs {need / 1e9:.1f} GB in {directory}, {have / 1e9:.1f} GB are free, "
-            f"{(need - have) / 1e9:.1f} GB are missing. Remove old images by name (`docker image rm`), then run again."
+            f"{reference} needs {amount(need)} in {directory}, {amount(have)} are free, "
+            f"{amount(need - have)} are missing. Remove old images by name (`docker image rm`), then run again."
         )
 
 

@@ -61,9 +61,14 @@ def room_for(root, name, entries):
     have = shutil.disk_usage(root).free
     if need > have:
         raise Wrong(
-            f"{name} needs {need / 1e9:.1f} GB more in {root}, {have / 1e9:.1f} GB are free, "
-            f"{(need - have) / 1e9:.1f} GB are missing. Free that much or move the directory."
+            f"{name} needs {amount(need)} more in {root}, {amount(have)} are free, "
+            f"{amount(need - have)} are missing. Free that much or move the directory."
         )
+
+
+def amount(count):
+    """Bytes as a person reads them."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def partial_of(root, entry):
