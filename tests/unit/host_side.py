@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+PYTHON = [sys.executable, "-S", "-E"]
+"""Without site packages: hosts have the standard library alone."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAMS = REPOSITORY / "files/usr/local/lib/gx10"
 SECONDS = 60
@@ -33,11 +35,11 @@ def words(
     path = str(PROGRAMS / f"{program}.py")
     told = [str(argument) for argument in arguments]
     if not settings:
-        return [sys.executable, path, *told]
+        return [*PYTHON, path, *told]
     changes = "".join(f"import {name.split('.')[0]}; {name} = {value!r}; " for name, value in settings.items())
     start = f"import atexit, runpy, sys; sys.path.insert(0, {str(PROGRAMS)!r}); {changes}sys.argv = sys.argv[1:]; "
     start += f"atexit.register(lambda: {at_exit}); runpy.run_path(sys.argv[0], run_name='__main__')"
-    return [sys.executable, "-c", start, path, *told]
+    return [*PYTHON, "-c", start, path, *told]
 
 
 def run(
@@ -100,7 +102,7 @@ def command_on_path(directory: Path, name: str, program: str) -> dict[str, str]:
     """Put a stand-in for a command before all others; returns the environment in which it is found."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / name
-    path.write_text(f"#!{sys.executable}\n{program}")
+    path.write_text(f"#!{sys.executable} -SE\n{program}")
     path.chmod(0o755)
     return {"PATH": f"{directory}:{os.environ['PATH']}"}
 

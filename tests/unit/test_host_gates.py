@@ -222,7 +222,7 @@ class Handler(BaseHTTPRequestHandler):
 def engine() -> Iterator[Engine]:
     """An engine's API on 127.0.0.1."""
     with Engine() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.released.set()
         server.shutdown()

@@ -248,7 +248,7 @@ def api() -> Iterator[HTTPServer]:
     """An engine's API on 127.0.0.1."""
     with HTTPServer(("127.0.0.1", 0), Api) as server:
         server.body = b'{"data": [{"id": "nano"}]}'  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 

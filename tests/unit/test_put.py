@@ -9,13 +9,12 @@ import os
 import pwd
 import stat
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from .host_side import REPOSITORY, SECONDS, refused, wait_until
+from .host_side import PYTHON, REPOSITORY, SECONDS, refused, wait_until
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 GROUP = grp.getgrgid(os.getgid()).gr_name
@@ -26,7 +25,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root gives files awa
 
 def run(program: str, told: object, start: str = "") -> subprocess.CompletedProcess[str]:
     """Run an installer as a host does: its text as an argument, what to do on standard input."""
-    command = [sys.executable, "-c", start + (OPERATIONS / f"{program}.py").read_text()]
+    command = [*PYTHON, "-c", start + (OPERATIONS / f"{program}.py").read_text()]
     return subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
