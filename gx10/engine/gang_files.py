@@ -67,7 +67,7 @@ def engine_files(description: Description) -> tuple[GangFile, ...]:
     options = units.container_options(cluster, cluster.head, units.ENGINE_CONTAINER, ENGINE_ENVIRONMENT)
     options += ["--pid", f"container:{units.RAY_CONTAINER}"]
     gate = ["--container", units.RAY_CONTAINER, "--gpus", str(description.gpus)]
-    # systemd's bound holds for gate and first completion together; each gives up before it, so that its sentence is read.
+    # systemd bounds gate and first completion together; each gives up before it, so that its sentence is read.
     gate_seconds = gx10.start_timeout_seconds // 3
     gate += ["--seconds", str(gate_seconds)]
     first = ["--url", description.local_url, "--model", description.served_name]

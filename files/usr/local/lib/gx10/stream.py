@@ -20,6 +20,10 @@ class Stream:
 
     def __init__(self, url, lock, stopped=None):
         self.url, self.lock, self.stopped = url.rstrip("/") + "/", lock, stopped or threading.Event()
+        # rsync 3.5 asked for a list of names in a directory below a module says that each has vanished; asked for the
+        # same files by their names from the module on, it sends them.
+        scheme, _, host, module, below = self.url.split("/", 4)
+        self.module, self.below = f"{scheme}//{host}/{module}/", below
 
     def bring(self, entry, target, progress=None):
         """Complete a file; an attempt that brought bytes starts the count of attempts anew."""
@@ -60,14 +64,14 @@ class Stream:
         argv = [
             "setpriv", "--pdeathsig", "TERM", "--",
             "rsync", "--append", "--inplace", "--no-relative", "--files-from=-", "--from0",
-            "--timeout=30", "--contimeout=10", "--", self.url, str(target),
+            "--timeout=30", "--contimeout=10", "--", self.module, str(target),
         ]  # fmt: skip
         with tempfile.TemporaryFile() as said:
             moving = subprocess.Popen(
                 argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, pass_fds=[self.lock]
             )
             with contextlib.suppress(BrokenPipeError):
-                moving.stdin.write(os.fsencode(path) + b"\0")
+                moving.stdin.write(os.fsencode(self.below + path) + b"\0")
                 moving.stdin.close()
             counted = 0 if target.name.endswith(RECEIVED) else length(target)
             try:
