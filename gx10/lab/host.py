@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gx10.lab import rootfs
+from gx10.lab import kept_archive, rootfs
 from gx10.lab.access import Access
 from gx10.lab.cache import import_directory
 from gx10.lab.control_group import ControlGroup
@@ -96,6 +96,8 @@ class Host:
                 (upper / parent).chmod(0o700 if parent.parts[:1] == ("root",) else 0o755)
             file.write_text(text)
             file.chmod(mode)
+        if self.host.is_head:
+            kept_archive.restore(upper)
         partial.rename(disk)
 
     def _first_files(self) -> list[tuple[str, int, str]]:

@@ -6,6 +6,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from gx10.lab import kept_archive
 from gx10.lab.errors import LabError
 from gx10.lab.mounts import mounted, mounts_under
 from gx10.lab.names import LabNames
@@ -28,6 +29,8 @@ def remove_tree(directory: Path) -> None:
 
 def remove_state(names: LabNames) -> None:
     """Remove all files of the lab."""
+    for disk in sorted(names.hosts.glob("*")):
+        kept_archive.keep(disk / "upper")
     if names.hosts.is_dir():
         # A disk of which half is gone must never boot again: disks lose their place before they lose their files.
         names.hosts.rename(names.state / f"{_REMOVED}{secrets.token_hex(4)}")

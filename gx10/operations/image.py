@@ -123,7 +123,8 @@ def image_archived(reference: str, archive: str, head: str) -> Commands:
     if elsewhere([head]):
         return
     found, stored = _image(reference), _archived(archive, reference)
-    if found and stored and stored["layers"] == found["layers"] and not stored["unproven"]:
+    # Without an image, a whole archive is what the image was or will be loaded from.
+    if stored and not stored["unproven"] and (found is None or stored["layers"] == found["layers"]):
         host.noop(f"the archive of {reference} is whole")
         return
     words = [ARCHIVE_PROGRAM, "save", reference, "--archive", archive, "--image", archive_name(reference)]

@@ -31,10 +31,11 @@ def served() -> Lab:
 
 @pytest.fixture(scope="session")
 def first_deploy() -> FirstDeploy:
-    """Fresh hosts, a dry run, and the deploy."""
+    """Fresh hosts without an archive, a dry run, and the deploy, which therefore builds."""
     lab = Lab.for_checkout(PROJECT)
     lab.down()
     lab.up()
+    lab.run("gx10-1", "rm", "-rf", "/var/lib/gx10/archive")
     dry = deploy("--dry")
     assert dry.status == 0, dry.errors
     run = deploy("-y")
