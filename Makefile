@@ -39,6 +39,10 @@ test: system install ## Everything: `make check`, then the tests on the lab's ho
 bench-noop: install ## Time a deploy that changes nothing, and count what it asks each host
 	@$(BIN)/python -m gx10.bench.noop
 
+.PHONY: bench-demo
+bench-demo: system install ## Time `make demo` in a fresh clone, with empty and with warm caches; peak memory and disk
+	@$(BIN)/python -m gx10.bench.demo
+
 .PHONY: soak-kill
 soak-kill: install ## Kill the controller at ten random moments of a first deploy (the lab must be up)
 	@GX10_KILLS=10 $(BIN)/python -m pytest tests/lab/test_4_killed_controller.py -q -s

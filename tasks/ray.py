@@ -40,6 +40,11 @@ def ray(description: Description) -> None:
     generation_described(name="Write the digest of the described generation", gang=gang)
     files_described(name="Write the units of the gang", entries=gang_entries(description, host.name))
     units_enabled(name="Start the gang at boot", units=units)
-    older_generation_stopped(name="Stop the older generation of the gang", gang=gang, units=units[::-1])
+    older_generation_stopped(
+        name="Stop the engine of an older generation", gang=gang, unit=gang_files.ENGINE_UNIT, hosts=[cluster.head]
+    )
+    older_generation_stopped(
+        name="Stop Ray of an older generation", gang=gang, unit=units[0], hosts=tuple(cluster.hosts)
+    )
     part_started(name="Start Ray on the head", unit=units[0], hosts=[cluster.head])
     part_started(name="Start Ray on the workers", unit=units[0], hosts=cluster.workers)

@@ -61,18 +61,21 @@ def generation_described(gang: Gang) -> Commands:
 
 
 @operation()
-def older_generation_stopped(gang: Gang, units: Sequence[str]) -> Commands:
-    """Stop this host's part of the gang where any host runs another generation: no rank serves beside an older one.
+def older_generation_stopped(gang: Gang, unit: str, hosts: Sequence[str]) -> Commands:
+    """Stop a unit on these hosts where any host runs another generation: no rank serves beside an older one.
 
-    `units` in the order they stop. A host that runs nothing has nothing to stop.
+    The engine is stopped before Ray, so that it ends as asked and not because its ranks died. A host that runs
+    nothing has nothing to stop.
     """
+    if elsewhere(hosts):
+        return
     described = gang.generation()
     running = {name: _running(name) for name in gang.hosts}
     older = [name for name, parts in running.items() if any(found != described for found in parts.values())]
-    if not older or not running[host.name]:
+    if not older or CONTAINERS[unit] not in running[host.name]:
         host.noop("no older generation runs")
         return
-    yield Narrated("systemctl", "stop", "--", *units)
+    yield Narrated("systemctl", "stop", "--", unit)
 
 
 @operation()

@@ -94,11 +94,11 @@ def test_a_full_disk_is_named_and_nothing_changes(pending: Lab) -> None:
         pending.run(VICTIM, "umount", archive)
 
 
-def test_a_dry_run_refuses_an_unfit_host_as_well(served: Lab, stop_docker: Callable[[], None]) -> None:
+def test_a_dry_run_refuses_an_unfit_host_as_well(pending: Lab, stop_docker: Callable[[], None]) -> None:
     stop_docker()
     run = deploy("--dry")
     assert refused(run, "Docker does not answer"), run.errors
-    assert served.run(VICTIM, "systemctl", "is-active", "docker", check=False).stdout.strip() != "active"
+    assert unchanged(pending, HOSTS)
 
 
 @pytest.fixture
@@ -110,5 +110,3 @@ def stop_docker(served: Lab) -> Iterator[Callable[[], None]]:
 
     yield stop
     served.run(VICTIM, "systemctl", "start", "docker.socket", "docker.service")
-    run = deploy("-y")
-    assert run.status == 0, run.errors
