@@ -44,8 +44,8 @@ bench-demo: system install ## Time `make demo` in a fresh clone, with empty and 
 	@$(BIN)/python -m gx10.bench.demo
 
 .PHONY: soak-kill
-soak-kill: install ## Kill the controller at ten random moments of a first deploy (the lab must be up)
-	@GX10_KILLS=10 $(BIN)/python -m pytest tests/lab/test_4_killed_controller.py -q -s
+soak-kill: system install ## Kill the controller at ten random moments of a first deploy to fresh hosts
+	@$(BIN)/python -m pytest tests/soak -q -s
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew and write requirements.lock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -57,6 +58,24 @@ def deploy(*arguments: str, environment: dict[str, str] | None = None, seconds: 
         check=False,
     )
     return Run(done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr)
+
+
+def killed_after(seconds: float) -> bool:
+    """Start a deploy and kill it, with all its children, after a while; returns whether it had ended before."""
+    process = subprocess.Popen(
+        [command("pyinfra"), "inventory.py", "deploy.py", "-y"],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return False
+    return True
 
 
 def gx10(*arguments: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:

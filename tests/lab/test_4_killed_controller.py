@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
 
 import pytest
 
 from gx10.lab.lab import Lab
 
-from .deployment import HOSTS, PROJECT, command, deploy
+from .deployment import HOSTS, deploy, killed_after
 from .fingerprint import fingerprint
 
 pytestmark = pytest.mark.lab
 
-KILLS = int(os.environ.get("GX10_KILLS", "2"))
+KILLS = 2
 SEED = int(os.environ.get("GX10_SEED", "0")) or random.randrange(1, 1_000_000)  # noqa: S311 - not for secrets
 
 
@@ -24,21 +22,8 @@ def test_a_deploy_killed_at_random_moments_ends_like_an_undisturbed_one(served: 
     undisturbed = {name: fingerprint(served, name) for name in HOSTS}
     chance = random.Random(SEED)  # noqa: S311
     undo(served)
-    for kill in range(KILLS):
-        after = chance.uniform(1.5, 20)
-        process = subprocess.Popen(
-            [command("pyinfra"), "inventory.py", "deploy.py", "-y"],
-            cwd=PROJECT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            process.wait(timeout=after)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        print(f"kill {kill + 1} after {after:.1f} s (seed {SEED})")
+    for _ in range(KILLS):
+        killed_after(chance.uniform(1.5, 20))
     run = deploy("-y")
     assert run.status == 0, f"seed {SEED}: {run.errors}"
     assert {name: fingerprint(served, name) for name in HOSTS} == undisturbed, f"seed {SEED}"
