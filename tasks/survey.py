@@ -21,7 +21,7 @@ def questions(description: Description, host: str) -> list[Question]:
     services = [host_files.SHARE_UNIT, host_files.FIREWALL_UNIT]
     units = gang_units(description, host)
     entries = [*host_entries(description, host), *gang_entries(description, host)]
-    archive = str(cluster.paths.archive) if host == cluster.head else ""
+    archive = str(cluster.paths.archive)
     return [
         (HostOffer, {"paths": offered_paths(description), "commands": list(COMMANDS)}),
         (

@@ -141,6 +141,10 @@ def image_received(reference: str, head: str, workers: Sequence[str], archive: s
         return
     ours, theirs = _image(reference), _image(reference, on=head)
     if ours and theirs and (ours["layers"], ours["config"]) == (theirs["layers"], theirs["config"]):
+        if ask(StoredContent, archive=archive, image=archive_name(reference))["archive_files"]:
+            # A run that was killed fetched what another had loaded: on a worker the archive is only a way station.
+            yield Command(ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(archive))
+            return
         host.noop(f"{reference} is the head's")
         return
     if theirs is None and host.state.is_executing:

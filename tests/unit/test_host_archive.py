@@ -211,6 +211,16 @@ def test_load_then_drop_leaves_nothing_but_the_image(docker: FakeDocker, archive
     assert not list((archive / "images").iterdir())
 
 
+def test_clear_leaves_nothing_of_a_fetch_that_nobody_finished(docker: FakeDocker, archive: Path) -> None:
+    assert save(docker, archive).returncode == 0
+    (archive / "images/node-2.json.received").write_text("{")
+    (archive / "blobs/sha256/feed.partial").write_bytes(b"half")
+    done = run("archive", "clear", "--archive", archive, env=docker.env)
+    assert done.returncode == 0, done.stderr
+    assert not list((archive / "blobs/sha256").iterdir())
+    assert not list((archive / "images").iterdir())
+
+
 def test_image_rebuilt_under_its_name_leaves_no_layer_of_the_old_one(docker: FakeDocker, archive: Path) -> None:
     assert save(docker, archive).returncode == 0
     docker.add("node:1", [BASE, SECOND])

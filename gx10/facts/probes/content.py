@@ -59,6 +59,7 @@ told = {}
 if asked.get("archive"):
     archive = pathlib.Path(asked["archive"])
     told["archive"] = stored(archive, archive / "images" / asked["image"], archive / PROVEN)
+    told["archive_files"] = sum(len(list((archive / part).glob("*"))) for part in ("images", "blobs/sha256"))
 if asked.get("model"):
     model = pathlib.Path(asked["model"])
     told["model"] = stored(model, model / MANIFEST, model / PROVEN)

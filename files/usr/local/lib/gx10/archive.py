@@ -4,6 +4,7 @@
     archive.py save REFERENCE --archive DIR --image NAME.json     docker save, split into blobs
     archive.py load REFERENCE --archive DIR --image NAME.json     verified blobs back into Docker
     archive.py drop --archive DIR --image NAME.json               remove a manifest and the blobs only it named
+    archive.py clear --archive DIR                                remove every manifest and blob, whole or partial
 
 An archive is blobs/sha256/HASH and, last of all, images/NAME.json: a manifest (manifest.py) that also holds the
 image's layers and, as "stream", the tar stream that `docker load` takes: names over stored files.
@@ -233,6 +234,17 @@ def forget(root, manifest):
     Proof(root).save()
 
 
+def clear(arguments):
+    """Empty an archive that only served to bring an image: also what a run left behind that nobody finished."""
+    root = pathlib.Path(arguments.archive)
+    with alone_in(root):
+        for directory in (root / "images", root / BLOBS):
+            for path in sorted(directory.glob("*")):
+                if not path.is_dir() or path.is_symlink():
+                    path.unlink()
+        Proof(root).save()
+
+
 def others(root, but=None):
     """Every other manifest of the archive; one that cannot be read stops whoever wants to remove files."""
     return [read_manifest(path) for path in sorted((root / "images").glob("*.json")) if path != but]
@@ -292,6 +304,9 @@ def main():
         if name == "load":
             command.add_argument("--then-drop", action="store_true")
         command.set_defaults(run=run)
+    command = commands.add_parser("clear")
+    command.add_argument("--archive", required=True)
+    command.set_defaults(run=clear)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)
