@@ -61,11 +61,18 @@ def status_table(description: Description, answers: dict[str, Answer]) -> Table:
 
 
 def serving(description: Description, answers: dict[str, Answer]) -> bool:
-    """Whether every host answered and the head serves the described model."""
-    if not all(answer.ok for answer in answers.values()):
-        return False
-    head = description.cluster.head
-    return _engine(description, _State.of(description, head, answers[head])).style == GOOD
+    """Whether every host answered, has the described image and weights and runs its part, and the head serves."""
+    cluster = description.cluster
+    shown: list[Text] = []
+    for host, answer in answers.items():
+        if not answer.ok:
+            return False
+        state = _State.of(description, host, answer)
+        shown += [_image(description, state.image), _weights(state.weights)]
+        shown.append(state.part(gang_files.ray_unit(cluster, host), units.RAY_CONTAINER))
+        if host == cluster.head:
+            shown.append(_engine(description, state))
+    return all(text.style == GOOD for text in shown)
 
 
 @dataclass(frozen=True)

@@ -113,9 +113,6 @@ class Gx10(Settings):
     environment: Environment = Field(default_factory=dict)
     """Environment of the engine beside the recipe's own `env`: paths, timeouts and what a cluster's hosts need."""
 
-    shm_gib: float | None = Field(default=None, gt=0, examples=[16])
-    """Size of /dev/shm that the model needs, where not host IPC is used."""
-
 
 class Recipe(Settings):
     """One model and the engine configuration that serves it."""
