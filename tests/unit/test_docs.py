@@ -63,6 +63,11 @@ def test_every_relative_link_resolves(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_figure_is_left_open(page: Path) -> None:
+    assert "<!-- figure" not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_make_target_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     asked = {target for text in code(page) for target in re.findall(r"\bmake ([a-z-]+)", text)}
