@@ -10,7 +10,6 @@ from gx10.operations.asking import Question
 from gx10.operations.files import marks
 from gx10.operations.gang import GENERATION_FILE
 from gx10.operations.image import archive_name
-from gx10.operations.system import running_marker
 from tasks.host import HOSTS_FILE, TITLE, host_entries
 from tasks.ray import gang_entries, gang_units
 
@@ -20,6 +19,7 @@ def questions(description: Description, host: str) -> list[Question]:
     cluster = description.cluster
     services = [host_files.SHARE_UNIT, host_files.FIREWALL_UNIT]
     units = gang_units(description, host)
+    markers = [host_files.running_marker(unit) for unit in services]
     entries = [*host_entries(description, host), *gang_entries(description, host)]
     archive = str(cluster.paths.archive)
     return [
@@ -27,7 +27,7 @@ def questions(description: Description, host: str) -> list[Question]:
         (
             FileStates,
             {
-                "paths": [entry.path for entry in entries] + [GENERATION_FILE] + [running_marker(u) for u in services],
+                "paths": [entry.path for entry in entries] + [GENERATION_FILE] + markers,
                 "blocks": {HOSTS_FILE: marks(TITLE)},
             },
         ),

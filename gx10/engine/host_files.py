@@ -74,9 +74,14 @@ def firewall(description: Description) -> Service:
     return _service(description, FIREWALL_UNIT, "/etc/gx10/firewall.nft", values)
 
 
+def running_marker(unit: str) -> str:
+    """File under /run in which a unit writes, when it starts, the digest of the configuration it started with."""
+    return f"/run/gx10/{unit}"
+
+
 def _service(description: Description, unit: str, path: str, values: dict[str, object]) -> Service:
     text = render(description.project, path, **values)
-    marker = f"/run/gx10/{unit}"
+    marker = running_marker(unit)
     bare = render(description.project, f"{UNITS}/{unit}", digest="", marker=marker)
     configured = digest({"unit": bare.decode(), "configuration": text.decode()})
     unit_text = render(description.project, f"{UNITS}/{unit}", digest=configured, marker=marker)

@@ -9,6 +9,7 @@ from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import QuoteString
 
+from gx10.engine.host_files import running_marker
 from gx10.facts import FileStates, SystemState
 
 from .asking import ask
@@ -75,11 +76,6 @@ def units_enabled(units: Sequence[str]) -> Commands:
     if masked:
         yield Command("systemctl", "unmask", "--", *masked)
     yield Command("systemctl", "enable", "--quiet", "--", *wrong)
-
-
-def running_marker(unit: str) -> str:
-    """File under /run in which a unit writes, when it starts, the digest of the configuration it started with."""
-    return f"/run/gx10/{unit}"
 
 
 @operation()
