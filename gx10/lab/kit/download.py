@@ -142,6 +142,7 @@ def _size(directory: Path) -> int:
 
 def _tell(step: Step, into: Path, before: int, began: float, total: int) -> None:
     fetched = (_size(into) - before) / 1e6
-    there = sum(1 for _ in into.rglob("*.whl"))
+    # Not Path.rglob: it fails on a directory that pip removes meanwhile, where os.walk goes on.
+    there = sum(name.endswith(".whl") for _, _, files in os.walk(into) for name in files)
     seconds = max(time.monotonic() - began, 0.1)
     step.detail(f"{min(there, total)} of {total} wheels, {fetched:.0f} MB, {fetched / seconds:.0f} MB/s")
