@@ -1,6 +1,7 @@
 """The CPU platform as the lab needs it: counted by Ray as a GPU, deaf to what only a GPU can do."""
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllm.logger import init_logger
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 # A logger below "vllm": anything else has no handler in the engine's processes and its lines would be lost.
 logger = init_logger(f"vllm.{__name__}")
+
+CPU_FLAGS = Path("/proc/cpuinfo")
 
 # What the CPU engine cannot honour: setting -> (the value that means "off", why).
 _IMPOSSIBLE: dict[str, tuple[Any, str]] = {
@@ -27,6 +30,11 @@ _IMPOSSIBLE: dict[str, tuple[Any, str]] = {
 _KV_CACHE_MIB = 256
 
 
+def has_avx512() -> bool:
+    """Whether this machine's CPU has the vector instructions that some of vLLM's CPU kernels are written for."""
+    return "avx512f" in CPU_FLAGS.read_text()
+
+
 def drop_impossible(engine_args: "EngineArgs") -> None:
     """Set what this engine cannot honour to its neutral value and say so, one line each."""
     for name, (neutral, reason) in _IMPOSSIBLE.items():
@@ -34,9 +42,27 @@ def drop_impossible(engine_args: "EngineArgs") -> None:
         if value not in (neutral, None):
             logger.warning("lab platform: dropped %s=%r: %s.", name, value, reason)
             setattr(engine_args, name, neutral)
+    if engine_args.kv_cache_dtype.startswith("fp8") and not has_avx512():
+        logger.warning("lab platform: dropped kv_cache_dtype='fp8': its kernels need AVX-512, which this CPU lacks.")
+        engine_args.kv_cache_dtype = "auto"
     if not engine_args.enforce_eager:
         logger.warning("lab platform: set enforce_eager=True: there is no compiler and no CUDA graph here.")
         engine_args.enforce_eager = True
+
+
+def free_activation_of_configuration() -> None:
+    """Let experts run without vLLM's compiled kernel, which needs AVX-512.
+
+    vLLM 0.22.1 then makes the activation anew in each forward pass, where no configuration is set, and fails with
+    `Current vLLM config is not set`.
+    """
+    from vllm.model_executor.layers.fused_moe import cpu_fused_moe  # noqa: PLC0415 - not before the platform is chosen
+
+    def silu_and_mul(gate_up: Any) -> Any:  # noqa: ANN401 - a tensor
+        gate, up = gate_up.chunk(2, dim=-1)
+        return cpu_fused_moe.F.silu(gate) * up
+
+    cpu_fused_moe._CPU_MOE_ACT_FN[cpu_fused_moe.MoEActivation.SILU] = silu_and_mul
 
 
 class LabPlatform(CpuPlatform):  # type: ignore[misc] # vllm is installed in the engine image only
@@ -82,3 +108,10 @@ class LabPlatform(CpuPlatform):  # type: ignore[misc] # vllm is installed in the
     def get_device_communicator_cls(cls) -> str:
         """Name the communicator whose ranks talk over the network."""
         return f"{__package__}.communicator.NetworkCommunicator"
+
+    @classmethod
+    def get_attn_backend_cls(cls, *args: object, **kwargs: object) -> str:
+        """Name the attention backend; every rank asks while it builds the model, before its first forward pass."""
+        free_activation_of_configuration()
+        chosen: str = super().get_attn_backend_cls(*args, **kwargs)
+        return chosen
