@@ -39,6 +39,10 @@ test: system install ## Everything: `make check`, then the tests on the lab's ho
 bench-noop: install ## Time a deploy that changes nothing, and count what it asks each host
 	@$(BIN)/python -m gx10.bench.noop
 
+.PHONY: bench-image
+bench-image: install ## Time how the image reaches the workers, beside the plain way (the lab, deployed)
+	@$(BIN)/python -m gx10.bench.image
+
 .PHONY: bench-demo
 bench-demo: system install ## Time `make demo` in a fresh clone, with empty and with warm caches; peak memory and disk
 	@$(BIN)/python -m gx10.bench.demo
@@ -46,6 +50,10 @@ bench-demo: system install ## Time `make demo` in a fresh clone, with empty and 
 .PHONY: soak-kill
 soak-kill: system install ## Kill the controller at ten random moments of a first deploy to fresh hosts
 	@$(BIN)/python -m pytest tests/soak -q -s
+
+.PHONY: faults-image
+faults-image: system install ## Hosts, cables, disks and daemons fail while the image is on its way (the lab)
+	@$(BIN)/python -m pytest tests/faults/test_image_faults.py -q -s
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew and write requirements.lock

@@ -3,7 +3,7 @@
 from gx10.engine.description import described_by_environment
 from tasks.engine import engine
 from tasks.host import host_tuned
-from tasks.image import image
+from tasks.image import image, old_images
 from tasks.model import model
 from tasks.preflight import preflight
 from tasks.ray import ray
@@ -18,3 +18,4 @@ model(described)
 ray(described)
 engine(described)
 verify(described)
+old_images(described)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gx10.engine.description import Description
 
 IN_SYNC, ERROR, USAGE = 0, 1, 64
-LAZY = {"lab": "gx10.lab.commands:lab"}
+LAZY = {"images": "gx10.image_commands:images", "lab": "gx10.lab.commands:lab"}
 """Groups that are imported when they are called: a cluster's owner does not wait for the lab's libraries."""
 
 

@@ -30,6 +30,7 @@ def host_entries(description: Description, name: str) -> list[File | Directory]:
         Directory(str(cluster.paths.archive)),
         Directory(str(cluster.paths.model_root)),
         *(File(path, text, mode="755") for path, text in host_files.programs(description).items()),
+        File("/etc/gx10/images.json", host_files.image_policy_file(description)),
         File("/etc/sysctl.d/90-gx10.conf", host_files.sysctl_file(cluster)),
         *(File(service.path, service.text) for service in services),
         *(File(f"{host_files.UNITS}/{service.unit}", service.unit_text) for service in services),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from gx10.engine import host_files
 from gx10.engine.description import Description
+from gx10.engine.image_inputs import archive_name
 from gx10.engine.preflight import COMMANDS
-from gx10.facts import DockerState, FileStates, HostOffer, StoredContent, SystemState
+from gx10.facts import DockerState, FileStates, HostOffer, ImageLeftovers, StoredContent, SystemState
 from gx10.operations.asking import Question
 from gx10.operations.files import marks
 from gx10.operations.gang import GENERATION_FILE
-from gx10.operations.image import archive_name
 from tasks.host import HOSTS_FILE, TITLE, host_entries
 from tasks.ray import gang_entries, gang_units
 
@@ -42,6 +42,7 @@ def questions(description: Description, host: str) -> list[Question]:
         ),
         (DockerState, {"images": [description.image_reference], "containers": []}),
         (StoredContent, {"archive": archive, "image": archive_name(description.image_reference)}),
+        (ImageLeftovers, {"policy": description.image_policy(description.image_reference)}),
         (StoredContent, {"model": description.model_directory}),
     ]
 

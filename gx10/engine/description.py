@@ -14,6 +14,8 @@ from gx10.settings.recipe import Model
 from .checked import Checked, check
 from .image_inputs import ImageInputs, image_inputs
 
+GIB = 2**30
+
 
 @dataclass(frozen=True)
 class Description:
@@ -81,6 +83,23 @@ class Description:
     def image_reference(self) -> str:
         """Name and tag of the image; the tag is the digest of its inputs."""
         return f"{self.image.name}:{self.inputs.digest[:12]}"
+
+    def image_policy(self, reference: str, **changes: object) -> dict[str, object]:
+        """What shall stay of images where `reference` is described: what a host's `image_gc.py` reads."""
+        paths, retention = self.cluster.paths, self.cluster.retention
+        limit = retention.archive_gib
+        policy: dict[str, object] = {
+            "described": reference,
+            "keep_previous": retention.keep_previous,
+            "keep_archives": retention.keep_archives,
+            "archive_bytes": None if limit is None else int(limit * GIB),
+            "cache_bytes": int(retention.build_cache_gib * GIB),
+            "archive": str(paths.archive),
+            "builds": str(paths.state / "build"),
+            "used": str(paths.state / "images-used.json"),
+            "docker": True,
+        }
+        return policy | changes
 
     @property
     def local_url(self) -> str:

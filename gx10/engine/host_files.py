@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from gx10.settings import Cluster
@@ -47,6 +48,17 @@ def host_names(cluster: Cluster) -> tuple[str, ...]:
 def share_url(cluster: Cluster, host: str) -> str:
     """URL of a host's read-only share on the fabric."""
     return f"rsync://{cluster.hosts[host].fabric[0]}:{SHARE_PORT}"
+
+
+def share_urls(cluster: Cluster, host: str) -> list[str]:
+    """URLs of a host's share, one for each of its fabric addresses."""
+    return [f"rsync://{address}:{SHARE_PORT}" for address in cluster.hosts[host].fabric]
+
+
+def image_policy_file(description: Description) -> bytes:
+    """What a host shall keep of images, for its own `image_gc.py`."""
+    policy = description.image_policy(description.image_reference)
+    return (json.dumps(policy, indent=2, sort_keys=True) + "\n").encode()
 
 
 def share(description: Description, host: str) -> Service:

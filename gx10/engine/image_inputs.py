@@ -24,7 +24,8 @@ def image_inputs(image: Image, project: Path) -> ImageInputs:
     """Collect an image's build context; raises FileNotFoundError for a Dockerfile, mod or lock that is not there."""
     root = (project / image.dockerfile).parent
     context = {path.relative_to(root).as_posix(): path.read_bytes() for path in _context_files(root, image)}
-    content = hashlib.sha256(image.model_dump_json().encode())
+    # Room that a build is granted shapes nothing of its result.
+    content = hashlib.sha256(image.model_dump_json(exclude={"build_gib"}).encode())
     locks = {name: (project / name).read_bytes() for name in image.locks}
     for name, data in sorted({**context, **locks}.items()):
         content.update(f"\0{name}\0{hashlib.sha256(data).hexdigest()}".encode())
@@ -40,3 +41,8 @@ def _context_files(root: Path, image: Image) -> Iterator[Path]:
         if parts[0] == "mods" and len(parts) > 2 and parts[1] not in image.mods:
             continue
         yield path
+
+
+def archive_name(reference: str) -> str:
+    """File name of an image's manifest in an archive."""
+    return reference.replace(":", "-").replace("/", "_") + ".json"

@@ -104,6 +104,16 @@ class StoredContent(Probe):
         return probe_command(self.probe, {"archive": archive, "image": image, "model": model})
 
 
+class ImageLeftovers(Probe):
+    """Images that the host was told to use, the last one first, and what of earlier ones the policy does not keep."""
+
+    probe = "leftovers"
+
+    def command(self, policy: dict[str, object]) -> str:
+        """Ask by a policy as `image_gc.py` reads it."""
+        return probe_command(self.probe, {"policy": policy})
+
+
 class WheelFaults(Probe):
     """Required wheels that are missing or have another hash: file name to what is wrong."""
 

@@ -97,7 +97,7 @@ class Host:
             file.write_text(text)
             file.chmod(mode)
         if self.host.is_head:
-            kept_archive.restore(upper)
+            kept_archive.restore(upper / kept_archive.ARCHIVE, self.names.state / kept_archive.CONTROL)
         partial.rename(disk)
 
     def _first_files(self) -> list[tuple[str, int, str]]:

@@ -1,4 +1,4 @@
-"""The head's image archive outlives the lab, as a disk outlives a reinstallation: the next lab loads instead of builds.
+"""The image archives of head and control node outlive the lab: the next lab loads instead of builds.
 
 Archived files are named by their hash and only ever replaced, so the lab and the cache share them as hard links.
 """
@@ -15,6 +15,8 @@ from gx10.lab.cache import cache_directory, locked
 
 ARCHIVE = Path("var/lib/gx10/archive")
 """Where the head keeps its archive: `paths.archive` of clusters/lab.yaml."""
+CONTROL = Path("archive")
+"""Where the control node keeps its own, below the lab's state: `retention.control_archive` of clusters/lab.yaml."""
 
 
 def keep(upper: Path) -> None:
@@ -38,12 +40,13 @@ def keep(upper: Path) -> None:
         partial.rename(kept)
 
 
-def restore(upper: Path) -> None:
-    """Give a fresh head's disk what was kept."""
+def restore(*archives: Path) -> None:
+    """Give fresh archives what was kept."""
     kept = cache_directory() / "archive"
     with locked(cache_directory() / "archive.lock"):
-        if kept.is_dir():
-            shutil.copytree(kept, upper / ARCHIVE, copy_function=_share)
+        for archive in archives:
+            if kept.is_dir() and not archive.exists():
+                shutil.copytree(kept, archive, copy_function=_share)
 
 
 def _share(source: str | Path, target: str | Path) -> None:

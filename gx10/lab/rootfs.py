@@ -20,7 +20,7 @@ SUITE = "trixie"
 # fmt: off
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "docker.io", "docker-cli", "docker-buildx", "python3",
-    "iproute2", "nftables", "rsync", "aria2", "curl", "procps", "kmod", "iputils-ping", "ca-certificates",
+    "iproute2", "nftables", "rsync", "zstd", "aria2", "curl", "procps", "kmod", "iputils-ping", "ca-certificates",
 )
 # fmt: on
 

@@ -22,6 +22,8 @@ class _Known:
 
 
 _hosts: dict[tuple[str, bool], _Known] = {}
+_first: dict[tuple[str, bool], _Known] = {}
+"""What the survey of each host told, whatever has changed since."""
 
 
 def _known(on: str) -> _Known:
@@ -41,6 +43,15 @@ def survey(questions: list[Question]) -> None:
     _known(host.name).surveyed = [
         (fact, asked, answer) for (fact, asked), answer in zip(questions, told, strict=True) if answer is not None
     ]
+    _first[(host.name, host.state.is_executing)] = _known(host.name)
+
+
+def surveyed_first(fact: type[Probe], **asked: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What the survey told when the run began, for what a run must not count that it has brought about itself."""
+    for surveyed, questions, answer in _first.get((host.name, host.state.is_executing), _Known()).surveyed:
+        if surveyed is fact and _covers(questions, asked):
+            return answer
+    return ask(fact, **asked)
 
 
 def ask(fact: type[Probe], on: str | None = None, *, fresh: bool = False, **asked: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Collection, Generator
 from typing import TYPE_CHECKING
 
 from pyinfra import host, logger
 from pyinfra.api import OperationError
-from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from pyinfra.connectors.util import CommandOutput
 from typing_extensions import override
+
+from gx10.transfer.control_archive import TransferError
 
 from .asking import forget
 
@@ -43,6 +45,37 @@ class Narrated(Command):
             return host.run_shell_command(self, print_output=True, print_input=state.print_input, **connector_arguments)
         finally:
             forget(host.name)
+
+
+class Elsewhere(Narrated):
+    """A long command that an operation of one host needs on another."""
+
+    def __init__(self, on: str, *words: str | QuoteString | StringCommand) -> None:
+        super().__init__(*words)
+        self.on = on
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
+        return super().execute(state, state.inventory.get_host(self.on), connector_arguments)
+
+
+class ControlWork(StringCommand):
+    """Work of the control node itself for a host, told line by line; a fault is told with the host's name."""
+
+    def __init__(self, what: str, work: Callable[[Callable[[str], None]], None]) -> None:
+        super().__init__(what)
+        self.work = work
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
+        try:
+            self.work(lambda line: logger.info(f"{host.print_prefix}{line}"))
+        except TransferError as error:
+            logger.error(f"{host.print_prefix}{error}")
+            return False, CommandOutput([])
+        finally:
+            forget(host.name)
+        return True, CommandOutput([])
 
 
 class Refusal(StringCommand):

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
+from typing_extensions import override
 
-from gx10.engine.image_inputs import LABEL
-from gx10.facts import DockerState, StoredContent, WheelFaults
+from gx10.engine.image_inputs import LABEL, archive_name
+from gx10.facts import DockerState, ImageLeftovers, StoredContent, WheelFaults
 from gx10.settings import Image
+from gx10.transfer.control_archive import ControlArchive
 
-from .asking import ask
-from .commands import Command, Commands, Narrated, elsewhere, refuse
+from .asking import ask, surveyed_first
+from .commands import Command, Commands, ControlWork, Elsewhere, Narrated, elsewhere, refuse
 from .files import File, put_command
+
+if TYPE_CHECKING:
+    from pyinfra.api.arguments import ConnectorArguments
+    from pyinfra.api.host import Host
+    from pyinfra.api.state import State
+    from pyinfra.connectors.util import CommandOutput
 
 ARCHIVE_PROGRAM = "/usr/local/lib/gx10/archive.py"
 CONTENT_PROGRAM = "/usr/local/lib/gx10/content.py"
+GC_PROGRAM = "/usr/local/lib/gx10/image_gc.py"
+DAMAGED = "check the sender's copy"
+"""What a receiver says of a file that arrived whole and wrong."""
+NO_BUILD = "GX10_NO_BUILD"
+"""Environment variable: where it is set, an image that no host and no archive holds is refused instead of built."""
 BUILD_SECONDS = 7200
 """Upper bound of one build; the bench document's took 10 minutes."""
-
-
-def archive_name(reference: str) -> str:
-    """File name of an image's manifest in an archive."""
-    return reference.replace(":", "-").replace("/", "_") + ".json"
 
 
 def _image(reference: str, on: str | None = None) -> dict[str, Any] | None:
@@ -50,22 +61,64 @@ def image_built(
     context: dict[str, bytes],
     state: str,
     archive: str,
+    control: ControlArchive | None,
+    shares: dict[str, list[str]],
     head: str,
 ) -> Commands:
-    """Have the image of these inputs on the head: as it is, from its archive, or built.
+    """Have the image of these inputs on the head: as it is, from the nearest archive or host that has it, or built.
 
-    The image is compared by the digest of its inputs, which it carries as a label; a tag proves nothing.
+    The image is compared by the digest of its inputs, which it carries as a label, and by the layers of its archive: a
+    tag proves nothing, and a container committed under it keeps the label. `shares` are the hosts' shares by host.
     """
     if elsewhere([head]):
         return
-    found = _image(reference)
-    if found and found["labels"].get(LABEL) == digest:
+    found, stored = _image(reference), _archived(archive, reference)
+    whole = stored is not None and not stored["unproven"]
+    if (
+        found
+        and found["labels"].get(LABEL) == digest
+        and not (whole and stored and stored["layers"] != found["layers"])
+    ):
         host.noop(f"{reference} was built from these inputs")
         return
-    stored = _archived(archive, reference)
-    if stored and not stored["unproven"]:
+    if whole:
         yield _load(reference, archive)
         return
+    if control and control.manifest(reference):
+        yield ControlWork(f"Send the archive of {reference} to {head}", lambda tell: control.send(reference, tell))
+        yield _load(reference, archive)
+        return
+    if holders := _holders(reference, digest, list(shares), head):
+        yield from _restored_from(holders[0], reference, archive, shares[holders[0]])
+        return
+    if os.environ.get(NO_BUILD):
+        yield from refuse(
+            f"no archive and no host holds {reference}, so it cannot be restored. "
+            "Build it with `gx10 images build` or an ordinary deploy."
+        )
+        return
+    yield from _built(image, pins, reference, f"{state}/build/{digest[:12]}", context, digest)
+
+
+def _holders(reference: str, digest: str, hosts: Sequence[str], head: str) -> list[str]:
+    """Hosts beside the head that have the image of these inputs."""
+    others = [name for name in hosts if name != head]
+    images = {name: _image(reference, on=name) for name in others}
+    return [name for name, found in images.items() if found and found["labels"].get(LABEL) == digest]
+
+
+def _restored_from(holder: str, reference: str, archive: str, urls: list[str]) -> Commands:
+    """Let another host archive its image, and bring it here over the fabric."""
+    words = [ARCHIVE_PROGRAM, "save", reference, "--archive", archive, "--image", archive_name(reference)]
+    yield Elsewhere(holder, *(QuoteString(word) for word in words))
+    yield _receive(reference, archive, urls, record=None)
+    yield Elsewhere(holder, ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(archive))
+
+
+def _built(  # noqa: PLR0917 - an image and what it is called and made of
+    image: Image, pins: str, reference: str, root: str, context: dict[str, bytes], digest: str
+) -> Commands:
+    """Build from the pins, once everything that they name is there and there is room for the result."""
     required = {wheel.file: wheel.sha256 for wheel in image.wheels.required}
     directory = str(image.wheels.directory)
     faults = ask(WheelFaults, directory=directory, required=required)
@@ -77,16 +130,22 @@ def image_built(
             )
         )
         return
-    root = f"{state}/build/{digest[:12]}"
     yield put_command([File(f"{root}/{name}", content) for name, content in context.items()])
+    yield Command(GC_PROGRAM, "room", "--for", QuoteString(f"building {reference}"), "--gib", f"{image.build_gib:g}")
     if image.base.archive:
         yield _base_loaded(image.base.reference, str(image.base.archive))
     yield _build(image, reference, digest, root)
 
 
-def _load(reference: str, archive: str, *, then_drop: bool = False) -> PyinfraCommand:
+def _load(reference: str, archive: str) -> PyinfraCommand:
     words = [ARCHIVE_PROGRAM, "load", reference, "--archive", archive, "--image", archive_name(reference)]
-    return Narrated(*(QuoteString(word) for word in words), *(["--then-drop"] if then_drop else []))
+    return Narrated(*(QuoteString(word) for word in words))
+
+
+def _receive(reference: str, archive: str, urls: list[str], record: str | None) -> Narrated:
+    words = [ARCHIVE_PROGRAM, "receive", reference, "--archive", archive, "--image", archive_name(reference)]
+    words += [*(["--record", record] if record else []), "--url", *(f"{url}/archive" for url in urls)]
+    return Narrated(*(QuoteString(word) for word in words))
 
 
 def _base_loaded(reference: str, archive: str) -> PyinfraCommand:
@@ -132,10 +191,30 @@ def image_archived(reference: str, archive: str, head: str) -> Commands:
 
 
 @operation()
-def image_received(reference: str, head: str, workers: Sequence[str], archive: str, share: str) -> Commands:
+def archive_kept_here(reference: str, archive: str, control: ControlArchive | None, head: str) -> Commands:
+    """Keep the head's archive on the control node as well, for the day on which every host has lost its image."""
+    if elsewhere([head]):
+        return
+    if control is None:
+        host.noop("the cluster file asks for no archive on the control node")
+        return
+    stored, kept = _archived(archive, reference), control.manifest(reference)
+    if kept and stored and manifest_digest(kept) == stored["digest"]:
+        host.noop(f"the control node has the archive of {reference}")
+        return
+    if kept and stored is None and not host.state.is_executing:
+        host.noop(f"the head's archive of {reference} will be the control node's")
+        return
+    yield ControlWork(f"Fetch the archive of {reference} from {head}", lambda tell: control.fetch(reference, tell))
+
+
+@operation()
+def image_received(
+    *, reference: str, head: str, workers: Sequence[str], archive: str, shares: list[str], record: str
+) -> Commands:
     """Have the head's very image: equal in layers and configuration, fetched over the fabric where it is not.
 
-    `share` is the URL of the head's share on the fabric.
+    `shares` are URLs of the head's share, one for each of its fabric addresses; `record` keeps the rates on the host.
     """
     if elsewhere(workers):
         return
@@ -150,7 +229,52 @@ def image_received(reference: str, head: str, workers: Sequence[str], archive: s
     if theirs is None and host.state.is_executing:
         yield from refuse(f"{head} has no image {reference} to send. Look at what its own operations reported.")
         return
-    name = archive_name(reference)
-    words = [CONTENT_PROGRAM, "fetch", "--url", f"{share}/archive", "--manifest", f"images/{name}", "--to", archive]
-    yield Narrated(*(QuoteString(word) for word in words))
-    yield _load(reference, archive, then_drop=True)
+    yield ReceivedOrMended(head, reference, archive, shares, record)
+
+
+class ReceivedOrMended(Narrated):
+    """Receive an image; where the sender's archive turns out damaged, have that made good from its Docker, once."""
+
+    def __init__(self, head: str, reference: str, archive: str, shares: list[str], record: str) -> None:
+        super().__init__(*_receive(reference, archive, shares, record).bits)
+        self.head = head
+        common = ["--archive", archive]
+        verify = StringCommand(*(QuoteString(word) for word in [ARCHIVE_PROGRAM, "verify", *common]))
+        words = [ARCHIVE_PROGRAM, "save", reference, *common, "--image", archive_name(reference)]
+        self.mend = StringCommand(verify, "||", *(QuoteString(word) for word in words))
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
+        done, output = super().execute(state, host, connector_arguments)
+        if done or not any(DAMAGED in line for line in output.stderr_lines):
+            return done, output
+        mended, told = Elsewhere(self.head, self.mend).execute(state, host, connector_arguments)
+        return super().execute(state, host, connector_arguments) if mended else (mended, told)
+
+
+@operation()
+def image_used(policy: dict[str, object]) -> Commands:
+    """Note on every host that this image is the described one now, so that the one before it is known and stays."""
+    if ask(ImageLeftovers, policy=policy)["used"][:1] == [policy["described"]]:
+        host.noop("the described image is noted")
+        return
+    yield Command(GC_PROGRAM, "used")
+
+
+@operation()
+def old_images_removed(policy: dict[str, object]) -> Commands:
+    """Remove, each by its name, images, archives, build cache and build directories that the policy does not keep.
+
+    Only what was there when the run began: what a run itself leaves over is the next one's, or no dry run could tell.
+    """
+    going = surveyed_first(ImageLeftovers, policy=policy)["plan"]
+    if not going:
+        host.noop("nothing is left over of earlier images")
+        return
+    names = [QuoteString(item["name"]) for item in going]
+    yield Narrated(GC_PROGRAM, "clean", "--only", *names)
+
+
+def manifest_digest(manifest: dict[str, Any]) -> str:
+    """Digest of a manifest as a host's probe tells it."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

@@ -164,6 +164,28 @@ class Paths(Settings):
     """Image archives, kept by content so that a lost image is restored without a build."""
 
 
+class Retention(Settings):
+    """What stays of images that are not described any more, and where a copy of the archive is kept."""
+
+    control_archive: Path | None = Field(
+        default=Path("~/.local/share/gx10/archive"), examples=["/srv/gx10/archive"], validate_default=True
+    )
+    """Directory of the control node that holds a copy of the described image's archive; relative to the project. With
+    none, only the head keeps one: choose that where the control node is the head, or has no room."""
+
+    keep_previous: int = Field(default=1, ge=0)
+    """Images described before the present one that stay in Docker on every host, to go back to without a transfer."""
+
+    keep_archives: int = Field(default=3, ge=1)
+    """Archived images that stay on the head, and on the control node: those in use count, and always stay."""
+
+    archive_gib: float | None = Field(default=None, gt=0, examples=[200])
+    """Size, in GiB, to which an archive is reduced, as far as images in use allow. Left out: only the number counts."""
+
+    build_cache_gib: float = Field(default=60, ge=0)
+    """Build cache, in GiB, that stays on the head, so that a changed mod does not build everything anew."""
+
+
 class HostPolicy(Settings):
     """What a host is tuned to."""
 
@@ -173,7 +195,7 @@ class HostPolicy(Settings):
     gpu: str = "GB10"
     """GPU of every host. With `GB10` the rules of its sm_121 apply: which kernels it has, and which it has not."""
 
-    packages: tuple[str, ...] = ("rsync", "nftables", "python3")
+    packages: tuple[str, ...] = ("rsync", "zstd", "nftables", "python3")
     """Debian or Ubuntu packages that must be present; DGX OS brings Docker and the driver itself."""
 
     operators: tuple[str, ...] = Field(default=(), examples=[["ada"]])
@@ -232,6 +254,9 @@ class Cluster(Settings):
 
     paths: Paths = Paths()
     """Directories on the hosts."""
+
+    retention: Retention = Retention()
+    """What stays of earlier images."""
 
     host: HostPolicy = HostPolicy()
     """What a host is tuned to."""

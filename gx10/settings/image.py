@@ -59,6 +59,9 @@ class Image(Settings):
     wheels: Wheels
     """Wheels taken from the head."""
 
+    build_gib: float = Field(default=60, gt=0)
+    """Space, in GiB, that a build needs in Docker's directory; refused before it begins where that is missing."""
+
     mods: tuple[str, ...] = ()
     """Mods that are baked in: directories below `files/image/mods`."""
 

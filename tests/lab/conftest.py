@@ -8,7 +8,7 @@ import pytest
 
 from gx10.lab.lab import Lab
 
-from .deployment import PROJECT, Run, deploy
+from .deployment import PROJECT, Run, deploy, forget_archives
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def first_deploy() -> FirstDeploy:
     lab = Lab.for_checkout(PROJECT)
     lab.down()
     lab.up()
-    lab.run("gx10-1", "rm", "-rf", "/var/lib/gx10/archive")
+    forget_archives(lab)
     dry = deploy("--dry")
     assert dry.status == 0, dry.errors
     run = deploy("-y")

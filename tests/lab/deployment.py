@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gx10.engine.description import describe
+from gx10.lab.lab import Lab
+from gx10.transfer.control_archive import ControlArchive
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOSTS = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
@@ -76,6 +81,14 @@ def killed_after(seconds: float) -> bool:
         process.wait()
         return False
     return True
+
+
+def forget_archives(lab: Lab) -> None:
+    """Leave no archive of an image, on the head or on the control node: the next deploy builds."""
+    lab.run("gx10-1", "rm", "-rf", "/var/lib/gx10/archive")
+    control = ControlArchive.of(describe("lab"))
+    assert control is not None
+    shutil.rmtree(control.directory, ignore_errors=True)
 
 
 def gx10(*arguments: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:

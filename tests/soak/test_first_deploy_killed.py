@@ -13,7 +13,7 @@ import pytest
 
 from gx10.lab.lab import Lab
 
-from ..lab.deployment import HOSTS, PROJECT, deploy, gx10, killed_after
+from ..lab.deployment import HOSTS, PROJECT, deploy, forget_archives, gx10, killed_after
 from ..lab.fingerprint import fingerprint
 
 pytestmark = pytest.mark.lab
@@ -27,7 +27,7 @@ def fresh() -> Lab:
     lab = Lab.for_checkout(PROJECT)
     lab.down()
     lab.up()
-    lab.run("gx10-1", "rm", "-rf", "/var/lib/gx10/archive")
+    forget_archives(lab)
     return lab
 
 

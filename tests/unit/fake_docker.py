@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
 from .host_side import command_on_path
 
 PROGRAM = r"""
-import hashlib, io, json, os, pathlib, sys, tarfile, time
+import hashlib, io, json, os, pathlib, subprocess, sys, tarfile, time
 
 home = pathlib.Path(os.environ["FAKE_DOCKER"])
 mode = (home / "mode").read_text() if (home / "mode").exists() else ""
@@ -24,14 +27,30 @@ def place(reference):
 
 if mode == "dead":
     sys.exit("failed to connect to the docker API: dial unix /var/run/docker.sock: connect: no such file or directory")
-if words[:2] == ["image", "inspect"]:
+def layers_of(at):
+    return json.loads((at / "inspect.json").read_text())["layers"]
+
+if words[:2] == ["image", "ls"]:
+    print("\n".join(path.name for path in sorted((home / "images").iterdir())))
+elif words[:2] == ["image", "inspect"] and len(words) > 5:
+    for reference in words[4:]:
+        print(json.dumps(layers_of(place(reference))))
+elif words[:2] == ["image", "inspect"]:
     at = place(words[-1])
     if not at.exists():
         sys.exit(f"Error response from daemon: No such image: {words[-1]}")
     told = json.loads((at / "inspect.json").read_text())
-    print(told["size"] if "Size" in words[3] else json.dumps(told["layers"]))
+    print({"{{.Size}}": told["size"], "{{.Id}}": told.get("id")}.get(words[3]) or json.dumps(told["layers"]))
+elif words[0] == "info" and "DriverStatus" in words[-1]:
+    print("io.containerd.snapshotter.v1" if mode == "containerd" else "Supports d_type")
+elif words[0] == "info" and words[-1] == "{{.Driver}}":
+    print("overlay2" if (home / "image/overlay2").exists() else "another-store")
 elif words[0] == "info":
+    if (home / "wedged").exists():
+        sys.exit("failed to connect to the docker API: no answer")
     print(os.environ["FAKE_DOCKER"])
+elif words[0] == "ps":
+    print("\n".join((home / "running").read_text().split()) if (home / "running").exists() else "")
 elif words[0] == "save":
     stream = (place(words[1]) / "image.tar").read_bytes()
     out = sys.stdout.buffer
@@ -49,12 +68,32 @@ elif words[0] == "save":
 elif words[0] == "load":
     if mode == "refuse":
         sys.exit("Error response from daemon: no space left on device")
+    if mode == "hang":
+        time.sleep(60)
+    if mode == "wedge":
+        (home / "wedged").touch()
+        sys.exit("error during connect: EOF")
     stream = sys.stdin.buffer.read()
+    (home / "loaded").open("a").write(f"{len(stream)}\n")
     with tarfile.open(fileobj=io.BytesIO(stream)) as image:
         files = {member.name: image.extractfile(member).read() for member in image}
     told = json.loads(files["manifest.json"])[0]
     wanted = json.loads(files[told["Config"]])["rootfs"]["diff_ids"]
-    found = ["sha256:" + hashlib.sha256(files[name]).hexdigest() for name in told["Layers"]]
+    held = [layers_of(path) for path in (home / "images").iterdir()]
+    found = []
+    for count, name in enumerate(told["Layers"], 1):
+        if name in files:
+            content = files[name]
+            if content[:4] == b"\x28\xb5\x2f\xfd":
+                if mode == "containerd":
+                    sys.exit("Error response from daemon: a compressed layer")
+                unpack = subprocess.run(["zstd", "-d", "-c"], input=content, capture_output=True, check=True)
+                content = unpack.stdout
+            found.append("sha256:" + hashlib.sha256(content).hexdigest())
+        elif mode != "forget" and any(layers[:count] == wanted[:count] for layers in held):
+            found.append(wanted[count - 1])
+        else:
+            sys.exit(f"Error response from daemon: open {name}: no such file or directory")
     if wanted != found:
         sys.exit("Error response from daemon: invalid diffID for layer")
     at = place(told["RepoTags"][0])
@@ -121,8 +160,56 @@ class FakeDocker:
         directory.mkdir(parents=True, exist_ok=True)
         stream = tar_of(contents)
         (directory / "image.tar").write_bytes(stream)
-        inspected = {"layers": diff_ids, "size": size or sum(map(len, layers))}
+        inspected = {"layers": diff_ids, "size": size or sum(map(len, layers)), "id": f"sha256:{config_name[13:]}"}
         (directory / "inspect.json").write_text(json.dumps(inspected))
+
+    def lay(self, reference: str, layers: list[bytes]) -> list[Path]:
+        """Have an image whose layers are tars, and lie as overlay2 keeps them; the directories of their files."""
+        self.add(reference, layers)
+        store = self.home / "image/overlay2"
+        directory = self.home / "images" / reference.replace("/", "_")
+        told = json.loads((directory / "inspect.json").read_text())
+        content = store / "imagedb/content/sha256"
+        content.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(directory / "image.tar") as image:
+            config = image.extractfile(f"blobs/sha256/{told['id'][7:]}")
+            assert config is not None
+            (content / told["id"][7:]).write_bytes(config.read())
+        chain, places = "", []
+        for count, (digest, layer) in enumerate(zip(told["layers"], layers, strict=True)):
+            chain = f"sha256:{hashlib.sha256(f'{chain} {digest}'.encode()).hexdigest()}" if chain else digest
+            place = store / "layerdb/sha256" / chain[7:]
+            place.mkdir(parents=True, exist_ok=True)
+            cache = f"cache-{chain[7:19]}-{count}"
+            (place / "size").write_text(str(len(layer)))
+            (place / "cache-id").write_text(cache)
+            files = self.home / "overlay2" / cache / "diff"
+            files.mkdir(parents=True, exist_ok=True)
+            places.append(files)
+            with gzip.open(place / "tar-split.json.gz", "wt") as entries:
+                entries.writelines(json.dumps(entry) + "\n" for entry in split(layer, files))
+        return places
+
+
+def split(layer: bytes, files: Path) -> list[dict[str, object]]:
+    """Put the files of a tar into a directory, and tell what is left of it in between as Docker does."""
+    told: list[dict[str, object]] = []
+    at = 0
+    with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+        for member in tar:
+            head = layer[at : member.offset_data]
+            told.append({"type": 2, "payload": base64.b64encode(head).decode()})
+            name = os.fsencode(member.name)
+            raw = {"name_raw": base64.b64encode(name).decode()} if not member.name.isascii() else {"name": member.name}
+            told.append({"type": 1, "size": member.size or None, **raw})
+            at = member.offset_data + member.size
+            if member.isfile():
+                content = tar.extractfile(member)
+                assert content is not None
+                path = files / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
+    return [*told, {"type": 2, "payload": base64.b64encode(layer[at:]).decode()}]
 
 
 def tar_of(contents: dict[str, bytes]) -> bytes:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import random
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from .fake_docker import FakeDocker
-from .host_side import SECONDS, Code, read_json, refused, run, start, wait_until
+from .host_side import SECONDS, Code, command_on_path, read_json, refused, run, start, wait_until
 from .rsync_share import relayed
 
 MB = 1_000_000
@@ -51,8 +54,11 @@ def drop(docker: FakeDocker, archive: Path, number: int = 1) -> subprocess.Compl
     return run("archive", "drop", "--archive", archive, "--image", f"node-{number}.json", env=docker.env)
 
 
-def blob(archive: Path, content: bytes) -> Path:
-    return archive / "blobs/sha256" / hashlib.sha256(content).hexdigest()
+def blob(archive: Path, content: bytes, number: int = 1) -> Path:
+    """The stored file of a layer, which is named by its own hash: it is compressed."""
+    name = f"blobs/sha256/{hashlib.sha256(content).hexdigest()}"
+    stream = read_json(archive / f"images/node-{number}.json")["stream"]
+    return archive / next(item["path"] for item in stream if item["name"] == name)
 
 
 def whole(archive: Path) -> bool:
@@ -91,14 +97,18 @@ def test_layer_of_two_images_is_stored_once_and_not_written_again(docker: FakeDo
 def test_damaged_blob_is_refused_by_name_before_docker_sees_a_byte(docker: FakeDocker, archive: Path) -> None:
     assert save(docker, archive).returncode == 0
     flip(blob(archive, FIRST))
+    docker.remove("node:1")
     refused(load(docker, archive), "is damaged at", blob(archive, FIRST).name)
     assert not [words for words in docker.asked() if words.startswith("load")]
 
 
 def test_lost_blob_is_refused_by_name(docker: FakeDocker, archive: Path) -> None:
     assert save(docker, archive).returncode == 0
-    blob(archive, BASE).unlink()
-    refused(load(docker, archive), "is damaged at", blob(archive, BASE).name)
+    lost = blob(archive, BASE)
+    lost.unlink()
+    docker.remove("node:1")
+    docker.remove("node:2")
+    refused(load(docker, archive), "is damaged at", lost.name)
 
 
 def test_save_repairs_a_damaged_blob(docker: FakeDocker, archive: Path) -> None:
@@ -111,7 +121,7 @@ def test_save_repairs_a_damaged_blob(docker: FakeDocker, archive: Path) -> None:
 
 def test_layer_that_docker_itself_damaged_is_never_archived(docker: FakeDocker, archive: Path) -> None:
     docker.add("node:1", [BASE, FIRST], misnamed=1)
-    refused(save(docker, archive), "Docker's store is damaged")
+    refused(save(docker, archive), "its store is damaged")
     assert not (archive / "images/node-1.json").exists()
     assert whole(archive)
 
@@ -119,8 +129,7 @@ def test_layer_that_docker_itself_damaged_is_never_archived(docker: FakeDocker, 
 def test_other_layers_after_a_load_are_refused(docker: FakeDocker, archive: Path) -> None:
     assert save(docker, archive).returncode == 0
     docker.mode("lose a layer")
-    refused(load(docker, archive, "--then-drop"), "1 layers that are not the archive's 2")
-    assert (archive / "images/node-1.json").exists(), "an archive was dropped although its image did not arrive"
+    refused(load(docker, archive), "1 layers that are not the archive's 2")
 
 
 def test_load_that_docker_refuses_tells_what_it_said(docker: FakeDocker, archive: Path) -> None:
@@ -148,6 +157,8 @@ def test_image_that_does_not_fit_is_refused_before_a_byte(docker: FakeDocker, ar
     assert not [words for words in docker.asked() if words.startswith("save")]
     docker.add("node:1", [BASE, FIRST])
     assert save(docker, archive).returncode == 0
+    docker.remove("node:1")
+    docker.remove("node:2")
     words = ("load", "node:1", "--archive", archive, "--image", "node-1.json")
     # Docker needs an image twice while it loads it: 8 MB free are too few for one of 5 MB.
     free = Code(f"lambda _: type('Usage', (), {{'free': {8 * MB}}})")
@@ -169,7 +180,7 @@ def test_killed_save_leaves_no_manifest_and_the_next_finishes(docker: FakeDocker
     docker.mode("half")
     words = ("save", "node:1", "--archive", archive, "--image", "node-1.json")
     running = start("archive", *words, env=docker.env)
-    assert wait_until(lambda: any(path.stat().st_size > MB for path in archive.glob("blobs/sha256/*")))
+    assert wait_until(lambda: (docker.home / "halfway").exists() and list(archive.glob("blobs/sha256/*.partial")))
     running.kill()
     running.communicate()
     docker.mode("")
@@ -182,9 +193,10 @@ def test_killed_save_leaves_no_manifest_and_the_next_finishes(docker: FakeDocker
 def test_drop_keeps_what_another_manifest_names(docker: FakeDocker, archive: Path) -> None:
     assert save(docker, archive, 1).returncode == 0
     assert save(docker, archive, 2).returncode == 0
+    second = blob(archive, SECOND, 2)
     assert drop(docker, archive, 2).returncode == 0
     assert blob(archive, BASE).exists()
-    assert not blob(archive, SECOND).exists()
+    assert not second.exists()
     assert not (archive / "images/node-2.json").exists()
     docker.remove("node:1")
     assert load(docker, archive).returncode == 0
@@ -201,16 +213,6 @@ def test_drop_removes_nothing_while_another_manifest_cannot_be_read(docker: Fake
     assert blob(archive, BASE).exists()
 
 
-def test_load_then_drop_leaves_nothing_but_the_image(docker: FakeDocker, archive: Path) -> None:
-    assert save(docker, archive).returncode == 0
-    docker.remove("node:1")
-    done = load(docker, archive, "--then-drop")
-    assert done.returncode == 0, done.stderr
-    assert docker.layers("node:1")
-    assert not list((archive / "blobs/sha256").iterdir())
-    assert not list((archive / "images").iterdir())
-
-
 def test_clear_leaves_nothing_of_a_fetch_that_nobody_finished(docker: FakeDocker, archive: Path) -> None:
     assert save(docker, archive).returncode == 0
     (archive / "images/node-2.json.received").write_text("{")
@@ -223,9 +225,10 @@ def test_clear_leaves_nothing_of_a_fetch_that_nobody_finished(docker: FakeDocker
 
 def test_image_rebuilt_under_its_name_leaves_no_layer_of_the_old_one(docker: FakeDocker, archive: Path) -> None:
     assert save(docker, archive).returncode == 0
+    first = blob(archive, FIRST)
     docker.add("node:1", [BASE, SECOND])
     assert save(docker, archive).returncode == 0
-    assert not blob(archive, FIRST).exists()
+    assert not first.exists()
     assert whole(archive)
     assert load(docker, archive).returncode == 0
 
@@ -242,22 +245,154 @@ def test_manifest_name_that_leads_out_is_refused(docker: FakeDocker, archive: Pa
     refused(run("archive", "drop", "--archive", archive, "--image", name, env=docker.env), "no file name")
 
 
-def test_archive_moves_to_another_host_and_only_what_it_lacks(
-    docker: FakeDocker, archive: Path, tmp_path: Path
+def receive(
+    docker: FakeDocker, worker: Path, urls: list[str], number: int = 1, *more: object
+) -> subprocess.CompletedProcess[str]:
+    words = ("receive", f"node:{number}", "--archive", worker, "--image", f"node-{number}.json", "--url", *urls, *more)
+    return run("archive", *words, env=docker.env)
+
+
+@pytest.fixture
+def worker_docker(tmp_path: Path) -> FakeDocker:
+    """The Docker of a host without images."""
+    return FakeDocker(tmp_path / "worker-docker")
+
+
+def loaded(docker: FakeDocker) -> list[int]:
+    """Bytes of each stream that Docker was given to load."""
+    return [int(line) for line in (docker.home / "loaded").read_text().split()]
+
+
+def test_image_moves_to_another_host_and_only_what_it_lacks(
+    docker: FakeDocker, worker_docker: FakeDocker, archive: Path, tmp_path: Path
 ) -> None:
     assert save(docker, archive, 1).returncode == 0
     assert save(docker, archive, 2).returncode == 0
-    worker = tmp_path / "worker"
+    worker, rates = tmp_path / "worker", tmp_path / "rates.json"
     with relayed(archive) as relay:
-        for number, most in ((1, 5.2), (2, 1.2)):
+        for number, most in ((1, 5.2), (2, 1.1), (2, 0.02)):
             before = relay.sent
-            words = ("fetch", "--url", relay.url, "--manifest", f"images/node-{number}.json", "--to", worker)
-            done = run("content", *words)
+            done = receive(worker_docker, worker, [relay.url], number, "--record", rates)
             assert done.returncode == 0, done.stderr
             assert relay.sent - before < most * MB
+            assert worker_docker.layers(f"node:{number}") == docker.layers(f"node:{number}")
+            assert not [path for path in worker.rglob("*") if path.is_file() and path.name != ".gx10-proven.json"]
+    assert loaded(worker_docker)[1] < 1.2 * MB, "layers that Docker holds were given to it again"
+    told = json.loads(rates.read_text())
+    assert [transfer["what"] for transfer in told] == ["node:2", "node:2", "node:1"]
+    assert [transfer["bytes"] > 0.9 * MB for transfer in told] == [False, True, True]
+
+
+def test_image_comes_over_every_address_of_the_sender(
+    docker: FakeDocker, worker_docker: FakeDocker, archive: Path, tmp_path: Path
+) -> None:
+    assert save(docker, archive).returncode == 0
+    with relayed(archive) as first, relayed(archive) as second:
+        done = receive(worker_docker, tmp_path / "worker", [first.url, second.url])
+        assert done.returncode == 0, done.stderr
+        assert first.sent > MB / 2
+        assert second.sent > MB / 2
+
+
+def test_layer_that_was_removed_meanwhile_is_loaded_after_all(docker: FakeDocker, archive: Path) -> None:
+    assert save(docker, archive).returncode == 0
+    docker.mode("forget")
+    done = load(docker, archive)
+    assert done.returncode == 0, done.stderr
+    assert "again with all layers" in done.stdout
+    assert loaded(docker)[-1] > 5 * MB
+
+
+def test_docker_with_the_image_store_of_containerd_gets_what_docker_save_wrote(
+    docker: FakeDocker, worker_docker: FakeDocker, archive: Path
+) -> None:
+    assert save(docker, archive).returncode == 0
+    worker_docker.mode("containerd")
+    done = load(worker_docker, archive)
+    assert done.returncode == 0, done.stderr
+    assert worker_docker.layers("node:1") == docker.layers("node:1")
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, docker: FakeDocker) -> None:
+    """A systemctl whose restart of Docker ends what wedges it."""
+    program = f"""
+import pathlib, sys
+home = pathlib.Path({str(docker.home)!r})
+for name in ("wedged", "mode"):
+    (home / name).unlink(missing_ok=True)
+(home / "restarted").write_text(" ".join(sys.argv[1:]))
+"""
+    command_on_path(docker.home / "bin", "systemctl", program)
+
+
+@pytest.mark.usefixtures("systemctl")
+def test_daemon_that_a_load_wedged_is_restarted_where_nothing_runs(docker: FakeDocker, archive: Path) -> None:
+    assert save(docker, archive).returncode == 0
     docker.remove("node:1")
-    assert load(docker, worker).returncode == 0
-    assert whole(worker)
+    docker.mode("wedge")
+    done = load(docker, archive)
+    assert done.returncode == 0, done.stderr
+    assert (docker.home / "restarted").read_text() == "restart docker.service"
+    assert docker.layers("node:1")
+
+
+@pytest.mark.usefixtures("systemctl")
+def test_daemon_is_never_restarted_under_running_containers(docker: FakeDocker, archive: Path) -> None:
+    assert save(docker, archive).returncode == 0
+    docker.remove("node:1")
+    (docker.home / "running").write_text("gx10-ray")
+    docker.mode("wedge")
+    refused(load(docker, archive), "It was not restarted, because gx10-ray run on this host")
+    assert not (docker.home / "restarted").exists()
+
+
+def test_load_that_takes_nothing_is_given_up(docker: FakeDocker, archive: Path) -> None:
+    assert save(docker, archive).returncode == 0
+    docker.remove("node:1")
+    docker.mode("hang")
+    words = ("load", "node:1", "--archive", archive, "--image", "node-1.json")
+    done = run("archive", *words, env=docker.env, settings={"image_load.STALL_SECONDS": 0.5})
+    refused(done, "was given up after 0 s without progress")
+
+
+def test_archive_put_here_gets_its_name_only_when_it_is_whole(
+    docker: FakeDocker, archive: Path, tmp_path: Path
+) -> None:
+    assert save(docker, archive).returncode == 0
+    here = tmp_path / "here"
+    shutil.copytree(archive, here)
+    (here / "images/node-1.json").rename(here / "images/node-1.json.received")
+    victim = here / blob(archive, FIRST).relative_to(archive)
+    flip(victim)
+    adopt = ("adopt", "--archive", here, "--image", "node-1.json")
+    refused(run("archive", *adopt, env=docker.env), "1 files of node:1 arrived damaged and were removed", victim.name)
+    assert not (here / "images/node-1.json").exists()
+    shutil.copy(blob(archive, FIRST), victim)
+    assert run("archive", *adopt, env=docker.env).returncode == 0
+    assert load(docker, here).returncode == 0
+
+
+def test_verify_hashes_everything_and_names_the_image(docker: FakeDocker, archive: Path) -> None:
+    assert save(docker, archive).returncode == 0
+    verify = ("verify", "--archive", archive)
+    assert run("archive", *verify, env=docker.env).returncode == 0
+    damaged = blob(archive, BASE)
+    before = damaged.stat()
+    flip(damaged)
+    os.utime(damaged, ns=(before.st_atime_ns, before.st_mtime_ns))  # As a disk does it.
+    refused(run("archive", *verify, env=docker.env), "node:1 lacks or has damaged 1 files", damaged.name)
+
+
+def test_list_tells_what_is_shared_and_what_is_left_behind(docker: FakeDocker, archive: Path) -> None:
+    assert save(docker, archive, 1).returncode == 0
+    assert save(docker, archive, 2).returncode == 0
+    (archive / "blobs/sha256/feed.partial").write_bytes(b"half")
+    told = json.loads(run("archive", "list", "--archive", archive, env=docker.env).stdout)
+    assert [image["name"] for image in told["images"]] == ["node:1", "node:2"]
+    assert all(image["own_bytes"] < 1.1 * MB < 4 * MB < image["bytes"] for image in told["images"])
+    assert all(image["archived"] for image in told["images"])
+    assert told["strays"] == 4
 
 
 def test_two_saves_at_once_both_end_well(docker: FakeDocker, archive: Path) -> None:

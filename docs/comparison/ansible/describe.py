@@ -13,9 +13,8 @@ from typing import Any
 
 from gx10.engine import gang_files, host_files, units
 from gx10.engine.description import Description, described_by_environment
-from gx10.engine.image_inputs import LABEL
+from gx10.engine.image_inputs import LABEL, archive_name
 from gx10.operations.gang import CONTAINERS
-from gx10.operations.image import archive_name
 from gx10.remote import project_path
 
 SERVICES = {host_files.SHARE_UNIT: "share", host_files.FIREWALL_UNIT: "firewall"}

@@ -53,3 +53,70 @@ def docker_root():
     if done.returncode or not done.stdout.strip():
         raise silent(done.stderr.strip())
     return pathlib.Path(done.stdout.strip())
+
+
+def docker_driver():
+    """The store that Docker keeps images in, such as overlay2."""
+    done = asked("info", "--format", "{{.Driver}}")
+    if done.returncode or not done.stdout.strip():
+        raise silent(done.stderr.strip())
+    return done.stdout.strip()
+
+
+def layers_held():
+    """Layers of every image that Docker has, each lowest first; images without a name count as well."""
+    done = asked("image", "ls", "--quiet", "--no-trunc")
+    if done.returncode:
+        raise silent(done.stderr.strip())
+    ids = sorted(set(done.stdout.split()))
+    if not ids:
+        return []
+    done = asked("image", "inspect", "--format", "{{json .RootFS.Layers}}", *ids)
+    # An image that was removed between the two questions only makes the status 1.
+    return [json.loads(line) or [] for line in done.stdout.splitlines() if line.strip()]
+
+
+def takes_part():
+    """Whether `docker load` of this daemon takes an image without the layers that it holds, and compressed ones."""
+    done = asked("info", "--format", "{{json .DriverStatus}}")
+    if done.returncode:
+        raise silent(done.stderr.strip())
+    return "io.containerd.snapshotter" not in done.stdout
+
+
+def well():
+    """Whether the daemon answers, within a bound that is long for a daemon that works."""
+    try:
+        return asked("info", "--format", "{{.ServerVersion}}").returncode == 0
+    except Wrong:
+        return False
+
+
+def containers():
+    """Names of the running containers; their short ids, from their processes, where the daemon does not answer."""
+    try:
+        done = asked("ps", "--format", "{{.Names}}")
+        if done.returncode == 0:
+            return done.stdout.split()
+    except Wrong:
+        pass
+    shims = subprocess.run(
+        ["pgrep", "--full", "--list-full", "containerd-shim-runc-v2"], capture_output=True, text=True, check=False
+    )
+    found = [re.search(r" -id ([0-9a-f]{12})", line) for line in shims.stdout.splitlines()]
+    return [match.group(1) for match in found if match]
+
+
+def restart_docker():
+    """Restart the daemon and wait for it."""
+    done = subprocess.run(
+        ["systemctl", "restart", "docker.service"], capture_output=True, text=True, timeout=180, check=False
+    )
+    if done.returncode or not well():
+        raise silent(f"after a restart: {done.stderr.strip() or 'no answer'}")
+
+
+def heard(said):
+    """What a command wrote to a file that was given to it, in one line."""
+    said.seek(0)
+    return " ".join(said.read(2000).decode(errors="replace").split())

@@ -95,11 +95,12 @@ def own_file(partial):
     return False
 
 
-def land(root, name, entries, bring, proof):
+def land(root, name, entries, bring, proof, *, durable=True):
     """Bring files that are absent or wrong; each becomes visible only when proven.
 
     `bring(entry, partial, progress, stopped)` completes the partial file, from where it stands, and returns the entry
-    with its sha256. Returns the entries as brought. One damaged file does not keep the others from arriving.
+    with its sha256. Returns the entries as brought. One damaged file does not keep the others from arriving. What is
+    not `durable` is neither synced nor recorded as proven: a power cut may take it back.
     """
     for entry in entries:
         if (final := safe(root, entry["path"])).is_dir() and not final.is_symlink():
@@ -118,7 +119,7 @@ def land(root, name, entries, bring, proof):
             final = safe(root, entry["path"])
             final.parent.mkdir(parents=True, exist_ok=True)
             parents.update(parent for parent in final.parents if parent.is_relative_to(root))
-            brought[entry["path"]] = land_one(root, entry, bring_it, proof, progress)
+            brought[entry["path"]] = land_one(root, entry, bring_it, proof if durable else None, progress)
         except Stop as reason:
             reasons.append(str(reason))
             stopped.set()
@@ -131,8 +132,9 @@ def land(root, name, entries, bring, proof):
     try:
         in_parallel(one, entries)
     finally:
-        for parent in sorted(parents, reverse=True):
-            sync_directory(parent)
+        if durable:
+            for parent in sorted(parents, reverse=True):
+                sync_directory(parent)
         proof.save()
     if reasons:
         raise Stop(reasons[0])
@@ -164,7 +166,10 @@ def land_one(root, entry, bring, proof, progress):
 
 
 def place(partial, final, entry, proof):
-    """Give a partial file its final name if it is right; else remove it and tell what was found in it."""
+    """Give a partial file its final name if it is right; else remove it and tell what was found in it.
+
+    Without a proof to record it in, it is not synced either.
+    """
     with partial.open("rb", buffering=0) as source:
         before = os.fstat(source.fileno())
         found = digest_of(source)
@@ -172,9 +177,11 @@ def place(partial, final, entry, proof):
             partial.unlink()
             return f"sha256 {found} in {before.st_size} bytes"
         os.fchmod(source.fileno(), 0o644)  # Weights that another user's umask hid are for every user of the host.
-        os.fsync(source.fileno())
+        if proof:
+            os.fsync(source.fileno())
     partial.rename(final)
-    proof.record(entry, before.st_mtime_ns)
+    if proof:
+        proof.record(entry, before.st_mtime_ns)
     return ""
 
 

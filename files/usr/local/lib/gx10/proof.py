@@ -41,9 +41,8 @@ class Progress:
                 return
             self.told = now
             rate = self.done / max(now - self.started, 1e-3)
-            left = (self.total - self.done) / max(rate, 1)
-            done = f"{self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB"
-            self.tell(f"{self.what}: {done}, {rate / 1e6:.0f} MB/s, {left:.0f} s left")
+            left = f"{(self.total - self.done) / rate:.0f} s left" if rate > 1e4 else "no end in sight"
+            self.tell(f"{self.what}: {self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB, {rate / 1e6:.0f} MB/s, {left}")
 
     def finish(self):
         """The last line: what it came to."""

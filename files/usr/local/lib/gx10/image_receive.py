@@ -1,0 +1,73 @@
+"""An image from another host's archive: the layers that neither Docker nor an earlier attempt has, proven, then loaded.
+
+What lands here is a way station and is removed when Docker has the image. It is therefore not synced to the disk: after
+a power cut it is hashed anew, and what did not survive is fetched again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+import time
+
+from image_load import load, present_layers
+from image_store import cleared, described, manifest_path, needed
+from landing import alone_in, land
+from manifest import RECEIVED, read_json, read_manifest, write_json
+from proof import Proof, prove
+from stream import Stream
+
+RECORDS = 20
+"""Transfers that a host remembers."""
+
+
+def receive(arguments):
+    """Have another host's image in Docker."""
+    root = pathlib.Path(arguments.archive)
+    with alone_in(root) as lock:
+        received = manifest_path(root, arguments.image).with_name(arguments.image + RECEIVED)
+        received.parent.mkdir(parents=True, exist_ok=True)
+        received.unlink(missing_ok=True)
+        Stream(arguments.url[0], lock).bring({"path": f"images/{arguments.image}", "size": 0}, received)
+        manifest = described(read_manifest(received), f"images/{arguments.image} at {arguments.url[0]}")
+        entries, _ = needed(manifest, present_layers(manifest))
+        brought = fetched(root, lock, manifest["name"], entries, arguments)
+        load(root, arguments.reference, manifest, proven=brought)
+        cleared(root)
+
+
+def fetched(root, lock, name, entries, arguments):
+    """Bring entries from the sender; the paths of all of them, which are proven now."""
+    wrong = prove(root, name, entries)
+    addresses = itertools.cycle(arguments.url)
+    sources = {entry["path"]: next(addresses) for entry in sorted(wrong, key=lambda entry: -entry["size"])}
+
+    def bring(entry, partial, progress, stopped):
+        Stream(sources[entry["path"]], lock, stopped).bring(entry, partial, progress)
+        return entry
+
+    started, held = time.monotonic(), sum(held_of(root, entry) for entry in wrong)
+    # In one order on every host, so that the sender reads each file from its disk once.
+    land(root, name, sorted(wrong, key=lambda entry: entry["path"]), bring, Proof(root), durable=False)
+    if arguments.record and wrong:
+        moved = sum(entry["size"] for entry in wrong) - held
+        record(arguments.record, name, arguments.url, moved, time.monotonic() - started)
+    if not wrong:
+        print(f"{name}: nothing is missing here, nothing moved", flush=True)
+    return {entry["path"] for entry in entries}
+
+
+def held_of(root, entry):
+    """Bytes of an entry that an earlier attempt brought."""
+    partial = root / (entry["path"] + ".partial")
+    try:
+        return min(entry["size"], partial.lstat().st_size)
+    except OSError:
+        return 0
+
+
+def record(path, name, urls, moved, seconds):
+    """Keep what a transfer came to, so that a link that has become slow is seen."""
+    known = read_json(path, [])
+    told = {"at": int(time.time()), "what": name, "from": urls, "bytes": moved, "seconds": round(seconds, 2)}
+    write_json(path, [told, *(known if isinstance(known, list) else [])][:RECORDS])

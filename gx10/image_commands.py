@@ -1,0 +1,89 @@
+"""`gx10 images …`: the engine image wherever it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from gx10.cli import ERROR, IN_SYNC, described
+from gx10.images import judged, places, removed, table, verified
+from gx10.operations.image import NO_BUILD
+
+DRIFT = 2
+
+
+@click.group()
+def images() -> None:
+    """The engine image: in Docker on every host, archived on the head and on this node."""
+
+
+@images.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def list_images(as_json: bool) -> None:
+    """Show where the described image is, what is archived, what could go and how fast the last transfer was."""
+    from rich.console import Console  # noqa: PLC0415 - not needed for JSON
+
+    description = described()
+    found = places(description)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(place) for place in found]))
+    else:
+        console = Console() if sys.stdout.isatty() else Console(width=160)
+        console.print(table(description, found))
+    if any(place.reason for place in found):
+        sys.exit(ERROR)
+    sys.exit(DRIFT if judged(description, found) else IN_SYNC)
+
+
+@images.command()
+def build() -> None:
+    """Have the described image on every host: restored where it is kept anywhere, else built. Starts nothing."""
+    sys.exit(_deploy({}))
+
+
+@images.command()
+def restore() -> None:
+    """Bring the image back to every host that lost it, from the nearest archive or host. Never builds."""
+    sys.exit(_deploy({NO_BUILD: "1"}))
+
+
+def _deploy(environment: dict[str, str]) -> int:
+    description = described()
+    words = [str(Path(sys.executable).with_name("pyinfra")), "inventory.py", "deploys/image.py", "-y"]
+    done = subprocess.run(words, cwd=description.project, env={**os.environ, **environment}, check=False)
+    return IN_SYNC if done.returncode == 0 else ERROR
+
+
+@images.command()
+def verify() -> None:
+    """Hash both archives whole and compare the image on all hosts: 0 in sync, 2 something differs, 1 unknown."""
+    faults, unknown = verified(described())
+    for sentence in [*faults, *unknown]:
+        click.echo(sentence, err=True)
+    if not faults and not unknown:
+        click.echo("The image is the same on every host, and its archives hold what they name.")
+    sys.exit(ERROR if unknown else DRIFT if faults else IN_SYNC)
+
+
+@images.command()
+@click.option("--dry", is_flag=True, help="Name every byte that would go, and remove nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def gc(dry: bool, as_json: bool) -> None:
+    """Remove images, archives, build cache and build directories that are not kept, each by its name."""
+    gone, faults = removed(described(), dry=dry)
+    if as_json:
+        click.echo(json.dumps([{"place": place, **item} for place, item in gone]))
+    else:
+        for place, item in gone:
+            click.echo(f"{place}: {item['kind']} {item['name']}, {item['bytes'] / 1e6:.1f} MB: {item['why']}")
+        total = sum(item["bytes"] for _, item in gone) / 1e9
+        click.echo(f"{len(gone)} things, {total:.2f} GB {'would go' if dry else 'gone'}")
+    for sentence in faults:
+        click.echo(sentence, err=True)
+    sys.exit(ERROR if faults else IN_SYNC)
