@@ -45,8 +45,8 @@ def _image(reference: str, on: str | None = None) -> dict[str, Any] | None:
     return found
 
 
-def _archived(archive: str, reference: str) -> dict[str, Any] | None:
-    told = ask(StoredContent, archive=archive, image=archive_name(reference))
+def _archived(archive: str, reference: str, on: str | None = None) -> dict[str, Any] | None:
+    told = ask(StoredContent, on, archive=archive, image=archive_name(reference))
     stored: dict[str, Any] | None = told["archive"]
     return stored
 
@@ -181,9 +181,9 @@ def image_archived(reference: str, archive: str, head: str) -> Commands:
     """Keep an archive of the head's image, so that a lost image comes back without a build."""
     if elsewhere([head]):
         return
-    found, stored = _image(reference), _archived(archive, reference)
-    # Without an image, a whole archive is what the image was or will be loaded from.
-    if stored and not stored["unproven"] and (found is None or stored["layers"] == found["layers"]):
+    stored = _archived(archive, reference)
+    # A whole archive is what the image was archived as, or is loaded from where Docker has another or none.
+    if stored and not stored["unproven"]:
         host.noop(f"the archive of {reference} is whole")
         return
     words = [ARCHIVE_PROGRAM, "save", reference, "--archive", archive, "--image", archive_name(reference)]
@@ -218,8 +218,14 @@ def image_received(
     """
     if elsewhere(workers):
         return
-    ours, theirs = _image(reference), _image(reference, on=head)
-    if ours and theirs and (ours["layers"], ours["config"]) == (theirs["layers"], theirs["config"]):
+    ours, theirs, stored = _image(reference), _image(reference, on=head), _archived(archive, reference, on=head)
+    if stored and not stored["unproven"] and theirs and theirs["layers"] != stored["layers"]:
+        # The head's tag was moved: in a dry run it still is, and the archive says what will stand there.
+        theirs = None
+        same = bool(ours and ours["layers"] == stored["layers"])
+    else:
+        same = bool(ours and theirs and (ours["layers"], ours["config"]) == (theirs["layers"], theirs["config"]))
+    if same:
         if ask(StoredContent, archive=archive, image=archive_name(reference))["archive_files"]:
             # A run that was killed fetched what another had loaded: on a worker the archive is only a way station.
             yield Command(ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(archive))
