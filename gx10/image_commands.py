@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import os
 import subprocess
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import click
 
-from gx10.cli import ERROR, IN_SYNC, described
+from gx10.cli import ERROR, IN_SYNC, USAGE, described
 from gx10.images import judged, places, removed, table, verified
 from gx10.operations.image import NO_BUILD
+from gx10.pins.held import held_hashes, other_hashes, pinned
+from gx10.pins.lock import LockError, lock
+from gx10.settings import PROJECT, Image, SettingsError, load_image
 
 DRIFT = 2
 
@@ -87,3 +91,57 @@ def gc(dry: bool, as_json: bool) -> None:
     for sentence in faults:
         click.echo(sentence, err=True)
     sys.exit(ERROR if faults else IN_SYNC)
+
+
+@images.command("lock")
+@click.argument("name", default="vllm-node")
+@click.option(
+    "--wheels",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A directory with the image's own wheels: their hashes are pinned, and what they ask for is locked.",
+)
+@click.option("--upgrade", is_flag=True, help="Let every version rise that nothing pins, not only what must change.")
+def lock_command(name: str, wheels: Path | None, upgrade: bool) -> None:
+    """Bring the locks of images/NAME.yaml up to date with what it asks for, and show what changes."""
+    try:
+        image, file = load_image(name)
+    except SettingsError as error:
+        click.echo(str(error), err=True)
+        sys.exit(USAGE)
+    try:
+        texts = _locks(image, wheels, upgrade)
+    except (LockError, ValueError) as error:
+        click.echo(f"{file}: {error}", err=True)
+        sys.exit(ERROR)
+    if wheels is not None:
+        for wheel, (found, expected) in other_hashes(image, wheels).items():
+            click.echo(f"{wheels / wheel} has sha256 {found}, and {file} pins {expected}.", err=True)
+            click.echo("Remove the pin there if this file is the one you want, and lock again.", err=True)
+            sys.exit(ERROR)
+        texts |= {file: pinned((PROJECT / file).read_text(encoding="utf-8"), held_hashes(image, wheels))}
+    for target, text in texts.items():
+        _write(PROJECT / target, text)
+
+
+def _locks(image: Image, wheels: Path | None, upgrade: bool) -> dict[str, str]:
+    if Path(image.lock).parts[:2] == ("gx10", "lab"):
+        from gx10.lab.kit.lock import lock as lock_kit  # noqa: PLC0415 - the lab's libraries are for the lab alone
+        from gx10.lab.progress import progress_for  # noqa: PLC0415
+
+        with progress_for() as progress:
+            return lock_kit(image, PROJECT, progress, upgrade)
+    return lock(image, PROJECT, wheels, upgrade)
+
+
+def _write(target: Path, text: str) -> None:
+    """Replace a file whole, and show the difference that a reviewer will see."""
+    before = target.read_text(encoding="utf-8") if target.is_file() else ""
+    name = target.relative_to(PROJECT).as_posix()
+    if before == text:
+        click.echo(f"{name} is up to date.")
+        return
+    lines = difflib.unified_diff(before.splitlines(), text.splitlines(), name, name, lineterm="", n=0)
+    click.echo("\n".join(lines))
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.rename(target)

@@ -27,8 +27,8 @@ HERE = Path(__file__).resolve().parent
 PITFALL = (
     "This is how `ImportError: libtorch_cuda.so: cannot open shared object file` comes about: the metadata of a wheel "
     "pulled another torch, usually torch 2.10.0+cpu, over the one that vLLM was built with, and the engine would never "
-    "answer. Rebuild the image, and see that its Dockerfile still ends in `uv pip install --no-deps --force-reinstall "
-    "--index-url $TORCH_INDEX torch==$TORCH_VERSION`."
+    "answer. Rebuild the image, and see that its Dockerfile still has the layer `uv pip install --no-deps "
+    "--force-reinstall … pins/torch.txt`, and an override in every other layer that installs something."
 )
 
 
@@ -92,7 +92,9 @@ def prove_vllm(architectures: list[str]) -> None:
 
 
 def prove_mod(name: str) -> dict[str, object]:
-    """Run the mod's own proof."""
+    """Run the mod's own proof; for one without, such as a run.sh, the recorded files are all there is to hold it to."""
+    if not (HERE / "mods" / name / "prove.py").exists():
+        return {"files": "as recorded"}
     proof = runpy.run_path(str(HERE / "mods" / name / "prove.py"))
     try:
         found: dict[str, object] = proof["prove"]()
@@ -101,12 +103,40 @@ def prove_mod(name: str) -> dict[str, object]:
     return found
 
 
-def check_files(mods: dict[str, dict[str, dict[str, str]]], site: Path) -> None:
+def check_requirements() -> list[str]:
+    """Refuse an image in which a package lacks another; return what is there in another version than asked for.
+
+    A lock is made from metadata, and the metadata of a wheel that was built elsewhere may ask for more than the lock's.
+    """
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        refuse("the package `packaging`, which reads what the others ask for, is not installed. Add it to the lock.")
+    have = {re.sub(r"[-_.]+", "-", one.name).lower(): one.version for one in importlib.metadata.distributions()}
+    lacking, other = set(), set()
+    for one in importlib.metadata.distributions():
+        for requirement in map(Requirement, one.requires or ()):
+            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            version = have.get(re.sub(r"[-_.]+", "-", requirement.name).lower())
+            if version is None:
+                lacking.add(f"{one.name} {one.version} needs {requirement}")
+            elif not requirement.specifier.contains(version, prereleases=True):
+                other.add(f"{one.name} asks for {requirement}, installed is {version}")
+    if lacking:
+        refuse(
+            f"{'; '.join(sorted(lacking))}, which nobody installed. Lock the requirements with the wheels you hold, "
+            "gx10 images lock NAME --wheels DIRECTORY."
+        )
+    return sorted(other)
+
+
+def check_files(mods: dict[str, dict[str, dict[str, "str | None"]]], site: Path) -> None:
     """Compare the files that the mods touched with what was recorded when they were applied."""
     for name, record in mods.items():
         for file, digest in record["files"].items():
             path = site / file
-            if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            if (hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None) != digest:
                 refuse(f"mod {name}: {path} is not the file that the mod left. Rebuild the image from its pins.")
 
 
@@ -114,12 +144,11 @@ def main() -> None:
     """Check, then print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="read files instead of importing them")
-    parser.add_argument(
-        "--inspect", nargs="*", default=[], metavar="ARCHITECTURE", help="also import these model classes"
-    )
+    parser.add_argument("--inspect", action="store_true", help="also import the model classes that are expected")
     options = parser.parse_args()
     site = Path(sysconfig.get_path("purelib"))
     expected = json.loads((HERE / "expected.json").read_text())
+    architectures = expected.pop("architectures", [])
     mods = json.loads((HERE / "mods.json").read_text())
     found: dict[str, object] = dict(torch_without_import(site) if options.quick else torch_imported())
     for name, wanted in expected.items():
@@ -130,7 +159,8 @@ def main() -> None:
     if options.quick:
         found["mods"] = dict.fromkeys(mods, "files as recorded")
     else:
-        prove_vllm(options.inspect)
+        found["other_versions_than_asked_for"] = check_requirements()
+        prove_vllm(architectures if options.inspect else [])
         found["mods"] = {name: prove_mod(name) for name in mods}
     print(json.dumps(found))
 

@@ -12,7 +12,7 @@ from gx10.settings.problems import Problem
 from gx10.settings.recipe import Model
 
 from .checked import Checked, check
-from .image_inputs import ImageInputs, image_inputs
+from .image_inputs import ImageInputs, PinError, image_inputs
 
 GIB = 2**30
 
@@ -130,6 +130,9 @@ def describe(name: str, project: Path = PROJECT) -> Description:
         file = checked.loaded.image_file
         problem = Problem(file, "", missing, "there is no such file", "Correct the name in the image file.")
         raise SettingsError([problem]) from error
+    except PinError as error:
+        remedy = "Lock again with `gx10 images lock NAME`."
+        raise SettingsError([Problem(error.file, "", "this lock", str(error), remedy)]) from error
     return Description(checked, inputs)
 
 

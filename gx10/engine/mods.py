@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .catalogue import Flag
+
+MODS = "files/image/mods"
+"""Where the mods of a project lie."""
 
 #: What each mod adds to `vllm serve`. A mod that adds no flag stands here as well, so that a misspelt one is noticed.
 MOD_FLAGS: dict[str, tuple[Flag, ...]] = {
@@ -13,6 +18,12 @@ MOD_FLAGS: dict[str, tuple[Flag, ...]] = {
     # Registers the Nemotron-H architecture and the nemotron_v3 parser; vLLM has both since 0.22.0.
     "nemotron-ultra": (),
 }
+
+
+def known_mods(project: Path) -> set[str]:
+    """Every mod there is: those of this package, and what the project has as a directory beside them."""
+    directories = (project / MODS).iterdir() if (project / MODS).is_dir() else ()
+    return {*MOD_FLAGS, *(path.name for path in directories if path.is_dir())}
 
 
 def mod_name(written: str) -> str:

@@ -17,6 +17,7 @@ from typing_extensions import override
 from gx10.engine.image_inputs import LABEL, archive_name
 from gx10.facts import DockerState, ImageLeftovers, StoredContent, WheelFaults
 from gx10.settings import Image
+from gx10.settings.image import BaseImage
 from gx10.transfer.control_archive import ControlArchive
 
 from .asking import ask, surveyed_first
@@ -119,22 +120,25 @@ def _built(  # noqa: PLR0917 - an image and what it is called and made of
     image: Image, pins: str, reference: str, root: str, context: dict[str, bytes], digest: str
 ) -> Commands:
     """Build from the pins, once everything that they name is there and there is room for the result."""
-    required = {wheel.file: wheel.sha256 for wheel in image.wheels.required}
-    directory = str(image.wheels.directory)
-    faults = ask(WheelFaults, directory=directory, required=required)
-    if faults:
-        yield from refuse(
-            *(
-                f"wheel {name} in {directory} {fault}. Put the file there that {pins} pins."
-                for name, fault in faults.items()
-            )
-        )
+    if faults := _wheel_faults(image, pins):
+        yield from refuse(*faults)
         return
     yield put_command([File(f"{root}/{name}", content) for name, content in context.items()])
     yield Command(GC_PROGRAM, "room", "--for", QuoteString(f"building {reference}"), "--gib", f"{image.build_gib:g}")
     if image.base.archive:
-        yield _base_loaded(image.base.reference, str(image.base.archive))
+        yield _base_loaded(image.base, str(image.base.archive))
     yield _build(image, reference, digest, root)
+
+
+def _wheel_faults(image: Image, pins: str) -> list[str]:
+    """What is wrong with the required wheels on the head, each with where to get the right one."""
+    wheels = {wheel.name: wheel for wheel in image.wheels.required}
+    directory = str(image.wheels.directory)
+    faults = ask(WheelFaults, directory=directory, required={name: wheel.sha256 for name, wheel in wheels.items()})
+    return [
+        f"wheel {name} in {directory} {fault}. {pins} pins it; where to get it: {wheels[name].origin}"
+        for name, fault in faults.items()
+    ]
 
 
 def _load(reference: str, archive: str) -> PyinfraCommand:
@@ -148,28 +152,36 @@ def _receive(reference: str, archive: str, urls: list[str], record: str | None) 
     return Narrated(*(QuoteString(word) for word in words))
 
 
-def _base_loaded(reference: str, archive: str) -> PyinfraCommand:
-    there = StringCommand("docker", "image", "inspect", "--format", "ok", QuoteString(reference))
-    return Command(there, ">/dev/null", "2>&1", "||", "docker", "load", "--quiet", "--input", QuoteString(archive))
+def _base_loaded(base: BaseImage, archive: str) -> PyinfraCommand:
+    there = StringCommand("docker", "image", "inspect", "--format", "ok", QuoteString(base.name))
+    load = StringCommand("docker", "load", "--quiet", "--input", QuoteString(archive))
+    if base.archive_sha256 is None:
+        return Command(there, ">/dev/null", "2>&1", "||", load)
+    line = QuoteString(f"{base.archive_sha256}  {archive}")
+    check = StringCommand("echo", line, "|", "sha256sum", "--check", "--quiet", "-", ">&2")
+    return Command(there, ">/dev/null", "2>&1", "||", "{", check, "&&", load, "; }")
 
 
-def _build(image: Image, reference: str, digest: str, root: str) -> PyinfraCommand:
-    """Build under a bound; the whole log stays on the host, the headings of its steps are shown."""
-    # Named one by one: another wheel that lies in the directory must not find its way into the image.
-    wheels = " ".join(wheel.file for wheel in image.wheels.required)
-    arguments = {"BASE_IMAGE": image.base.reference, "ENGINE_WHEELS": wheels, **image.args}
-    words = [
+def build_words(image: Image, reference: str, digest: str, root: str) -> list[str]:
+    """The build of an image from its context in `root`, under a bound."""
+    arguments = {"BASE_IMAGE": image.base.built_from, **image.args}
+    index = ["--build-context", f"index={image.wheels.index}"] if image.wheels.index else []
+    return [
         "timeout", "--kill-after=10", str(BUILD_SECONDS), "docker", "build", "--progress=plain",
         "--platform", image.platform, "--tag", reference, "--label", f"{LABEL}={digest}",
-        "--build-context", f"wheels={image.wheels.directory}",
+        "--target", image.target, "--build-context", f"wheels={image.wheels.directory}", *index,
         "--file", f"{root}/{PurePosixPath(image.dockerfile).name}",
         *(word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")),
         root,
     ]  # fmt: skip
+
+
+def _build(image: Image, reference: str, digest: str, root: str) -> PyinfraCommand:
+    """Build; the whole log stays on the host, the headings of its steps are shown."""
     log = QuoteString(f"{root}/build.log")
     # The log's last lines explain a failure; grep's own status must not hide docker's.
     return Narrated(
-        *(QuoteString(word) for word in words), "2>&1", "|", "tee", log, "|",
+        *(QuoteString(word) for word in build_words(image, reference, digest, root)), "2>&1", "|", "tee", log, "|",
         "{", "grep", "--line-buffered", "-E", QuoteString(r"^#[0-9]+ (\[|DONE|ERROR)"), "||", "true;", "}",
         "||", "{", "tail", "-n", "40", log, ">&2;", "exit", "1;", "}",
         _shell_executable="bash -o pipefail",

@@ -2,7 +2,7 @@
 
 from .cluster import Cluster, Host
 from .image import Image
-from .load import PROJECT, Draft, Loaded, cluster_name, load, load_recipe, read
+from .load import PROJECT, Draft, Loaded, cluster_name, load, load_image, load_recipe, read
 from .problems import Problem, SettingsError
 from .recipe import Recipe
 
@@ -18,6 +18,7 @@ __all__ = [
     "SettingsError",
     "cluster_name",
     "load",
+    "load_image",
     "load_recipe",
     "read",
 ]

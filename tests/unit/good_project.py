@@ -35,8 +35,11 @@ FOUR: Tree = {
 }
 NODE_IMAGE: Tree = {
     "name": "vllm-node",
-    "base": {"reference": "nvidia/cuda:13.2.0-devel-ubuntu24.04"},
+    "base": {"reference": f"nvidia/cuda:13.2.0-devel-ubuntu24.04@sha256:{'0' * 64}"},
+    "torch": {"version": "2.11.0+cu130", "cuda": "13.0"},
     "wheels": {"directory": "/srv/wheels"},
+    "requirements": "images/vllm-node.in",
+    "lock": "images/vllm-node.lock",
     "mods": ["gpu-mem-util-gb"],
 }
 

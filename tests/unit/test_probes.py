@@ -310,5 +310,6 @@ def test_wheels_that_are_missing_or_others_are_told(tmp_path: Path) -> None:
     assert sorted(told) == ["gone.whl", "other.whl", "unpinned.whl"]
     assert told["gone.whl"] == "is missing"
     assert f"expected {right}" in str(told["other.whl"])
-    (tmp_path / "unpinned.whl").write_bytes(b"")
-    assert "unpinned.whl" not in ask("wheels", {"directory": str(tmp_path), "required": required})
+    (tmp_path / "unpinned.whl").write_bytes(b"right")
+    told = ask("wheels", {"directory": str(tmp_path), "required": required})
+    assert told["unpinned.whl"] == f"has sha256 {right}, and none is pinned"

@@ -10,7 +10,7 @@ from .ceilings import ceiling_problems
 from .command import command_problems
 from .environment import recipe_environment_problems
 from .hosts import cluster_problems
-from .placement import image_problems, placement_problems
+from .placement import image_problems, mod_problems, placement_problems
 from .subject import Served
 
 __all__ = ["Served", "problems"]
@@ -25,6 +25,7 @@ def problems(draft: Draft, served: Served | None) -> Iterator[Problem]:
     if served is not None:
         yield from command_problems(served)
         yield from ceiling_problems(served)
+        yield from mod_problems(served, draft.project)
         if draft.cluster is not None:
             yield from placement_problems(served, draft.cluster, draft.cluster_file)
         if draft.image is not None:

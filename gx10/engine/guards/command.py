@@ -8,7 +8,6 @@ from gx10.settings import Problem
 from gx10.settings.secrets import HIDDEN
 
 from ..flags import Issue
-from ..mods import MOD_FLAGS, mod_name
 from ..values import closest
 from .subject import Served
 
@@ -18,7 +17,6 @@ SECRET_FLAGS = {"api_key": "the API key", "hf_token": "the Hugging Face token"}
 def command_problems(served: Served) -> Iterator[Problem]:
     """Everything about the command that needs no knowledge of the hosts."""
     yield from (_of_issue(served, issue) for issue in served.command.issues)
-    yield from _mods(served)
     yield from _names(served)
     yield from _speculation(served)
     yield from _state_rounding(served)
@@ -29,15 +27,6 @@ def command_problems(served: Served) -> Iterator[Problem]:
 
 def _of_issue(served: Served, issue: Issue) -> Problem:
     return served.problem(issue.dest, issue.rule, issue.remedy, found=issue.found)
-
-
-def _mods(served: Served) -> Iterator[Problem]:
-    for index, mod in enumerate(served.recipe.mods):
-        name = mod_name(mod)
-        if name not in MOD_FLAGS:
-            near = closest(name, MOD_FLAGS)
-            remedy = f"Did you mean {near}?" if near else f"Use one of: {', '.join(MOD_FLAGS)}."
-            yield Problem(served.file, f"mods.{index}", repr(mod), "there is no such mod", remedy)
 
 
 def _names(served: Served) -> Iterator[Problem]:

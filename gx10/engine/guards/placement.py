@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from gx10.settings import Cluster, Image, Problem
 
 from ..flags import PARALLEL_SIZES
-from ..mods import mod_name
+from ..mods import MODS, known_mods, mod_name
+from ..values import closest
 from .ceilings import memory_problems
 from .kernels import kernel_problems
 from .subject import Served
@@ -25,6 +27,17 @@ def placement_problems(served: Served, cluster: Cluster, cluster_file: str) -> I
     yield from _weights(served, cluster)
     yield from memory_problems(served, cluster)
     yield from kernel_problems(served, cluster)
+
+
+def mod_problems(served: Served, project: Path) -> Iterator[Problem]:
+    """Mods that nobody has."""
+    known = known_mods(project)
+    for index, mod in enumerate(served.recipe.mods):
+        if (name := mod_name(mod)) not in known:
+            near = closest(name, known)
+            remedy = f"Did you mean {near}?" if near else f"Use one of: {', '.join(sorted(known))}."
+            remedy += f" A mod of spark-vllm-docker's form is put into {MODS} as a directory with its run.sh."
+            yield Problem(served.file, f"mods.{index}", repr(mod), "there is no such mod", remedy)
 
 
 def image_problems(served: Served, image: Image, image_file: str) -> Iterator[Problem]:

@@ -11,9 +11,11 @@ for name, wanted in asked["required"].items():
     path = pathlib.Path(asked["directory"], name)
     if not path.is_file():
         wrong[name] = "is missing"
-    elif wanted:
+    else:
         with path.open("rb") as source:
             found = hashlib.file_digest(source, "sha256").hexdigest()
-        if found != wanted:
+        if wanted is None:
+            wrong[name] = f"has sha256 {found}, and none is pinned"
+        elif found != wanted:
             wrong[name] = f"has sha256 {found}, expected {wanted}"
 print(json.dumps(wrong))

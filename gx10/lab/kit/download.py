@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
+from gx10.engine.locked import Locked
 from gx10.lab.errors import LabError
 from gx10.lab.kit.digests import sha256_of
 from gx10.lab.progress import Step
@@ -23,28 +22,6 @@ PYTHON = "3.11"
 PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)), "manylinux2014_x86_64")
 _JOBS = 4
 _ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class Locked:
-    """One pinned wheel: what pip is told, and the sha256 it must have."""
-
-    name: str
-    version: str
-    hashes: tuple[str, ...]
-
-    def line(self) -> str:
-        """The requirement as pip reads it."""
-        return " ".join((f"{self.name}=={self.version}", *(f"--hash=sha256:{digest}" for digest in self.hashes)))
-
-
-def read_lock(text: str) -> list[Locked]:
-    """Parse a requirements file in which every requirement is pinned and hashed."""
-    found = []
-    for line in text.replace("\\\n", " ").splitlines():
-        if match := re.match(r"([A-Za-z0-9._-]+)==(\S+)\s", line):
-            found.append(Locked(match[1], match[2], tuple(re.findall(r"sha256:([0-9a-f]{64})", line))))
-    return found
 
 
 def download(locked: list[Locked], into: Path, step: Step) -> list[Path]:

