@@ -55,6 +55,10 @@ soak-kill: system install ## Kill the controller at ten random moments of a firs
 faults-image: system install ## Hosts, cables, disks and daemons fail while the image is on its way (the lab)
 	@$(BIN)/python -m pytest tests/faults/test_image_faults.py -q -s
 
+.PHONY: prove-mods
+prove-mods: install ## Prove the mods on three published CUDA wheels of vLLM (10 GB, no GPU)
+	@$(BIN)/python -m pytest tests/wheels -q
+
 .PHONY: lock
 lock: install ## Resolve the dependencies anew and write requirements.lock
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -1,4 +1,4 @@
-"""Engine images of some kilobytes: the project's own Dockerfile on the lab's base, with stand-ins for every package."""
+"""Engine images of some kilobytes: the Dockerfile of the project on the lab's base, stand-ins for every package."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def vllm() -> Wheel:
     return Wheel("vllm", "0.22.1", "Pins another torch", files, ("torch==2.10.0", "transformers", "packaging"))
 
 
-#: What the index of the trap offers: a CPU build of the torch that vLLM's metadata names, and the one it was built with.
+#: What the index offers: a CPU build of the torch that vLLM names in its metadata, and the one it was built with.
 OFFERED = (
     torch("2.10.0+cpu", ""),
     torch("2.11.0+cu130", "13.0"),

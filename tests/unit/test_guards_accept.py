@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from gx10.engine.checked import Checked
+from gx10.settings import PROJECT
 
 from .good_project import GoodProject, put, remove
 
@@ -88,3 +90,28 @@ def test_triton_may_keep_the_mamba_state_where_the_gpu_can_round(tmp_path: Path)
     project.recipe["command"] = project.recipe["command"].replace("mamba-backend flashinfer", "mamba-backend triton")
     project.write()
     assert project.check().command.value("mamba_backend") == "triton"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "image"), [("qwen3.5-397b-fp8", "vllm-node-mimo"), ("lab-qwen3.5-397b", "vllm-node")]
+)
+def test_the_other_model_passes_with_its_own_image(tmp_path: Path, recipe: str, image: str) -> None:
+    project = GoodProject.at(tmp_path)
+    project.cluster["recipe"] = recipe
+    for directory in ("recipes", "images"):
+        shutil.copytree(PROJECT / directory, tmp_path / directory)
+    project.write()
+    checked = project.check()
+    assert checked.loaded.image_file == f"images/{image}.yaml"
+    assert (checked.command.world_size, checked.speculative_tokens) == (4, 2)
+    assert checked.command.value("gpu_memory_utilization") == 0.9
+    assert checked.command.value("max_num_seqs") == 16
+
+
+def test_a_mod_of_the_projects_own_is_taken_when_the_image_bakes_it(tmp_path: Path) -> None:
+    project = GoodProject.at(tmp_path)
+    (tmp_path / "files/image/mods/my-mod").mkdir(parents=True)
+    project.recipe["mods"].append("mods/my-mod")
+    project.image["mods"].append("my-mod")
+    project.write()
+    assert project.check().loaded.recipe.mods == ("mods/gpu-mem-util-gb", "mods/my-mod")

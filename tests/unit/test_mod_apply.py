@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,27 @@ def test_a_mod_without_a_proof_is_refused(site: Path) -> None:
     done = apply(site)
     assert done.returncode == 1
     assert "no prove.py" in done.stderr
+
+
+def test_what_a_wheel_lacks_is_named_by_file_and_hunk(site: Path) -> None:
+    second = PATCH.replace("pkg/module.py", "pkg/absent.py")
+    third = "".join(line for line in PATCH.splitlines(keepends=True) if not line.startswith(("---", "+++")))
+    (site.parent / "mods/a-mod/change.patch").write_text(PATCH + third.replace("line 1", "other 1") + second)
+    done = apply(site)
+    assert done.returncode == 1
+    assert "pkg/module.py, hunk 2 (line 9)" in done.stderr
+    assert "pkg/absent.py, which is not there" in done.stderr
+    assert (site / "pkg/module.py").read_text() == ORIGINAL
+
+
+def test_a_tool_that_only_says_that_it_patched_is_not_believed(site: Path, tmp_path: Path) -> None:
+    liar = tmp_path / "bin/git"
+    liar.parent.mkdir()
+    liar.write_text('#!/bin/sh\ncase " $* " in *" --reverse "*) exit 1 ;; esac\n')
+    liar.chmod(0o755)
+    root = site.parent
+    argv = [sys.executable, APPLY, "--mods", root / "mods", "--site", site, "--record", root / "mods.json"]
+    environment = {**os.environ, "PATH": f"{liar.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "git apply said it applied change.patch, but it is not in pkg/module.py" in done.stderr
