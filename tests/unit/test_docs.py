@@ -15,7 +15,7 @@ PAGES = sorted(
     [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md"), *(PROJECT / "files").rglob("README.md")],
     key=lambda page: page.relative_to(PROJECT).as_posix(),
 )
-OF_THE_READER = {"clusters/mine.yaml", "images/requirements.lock"}
+OF_THE_READER = {"clusters/mine.yaml"}
 """Files that an example has the reader write."""
 RUNBOOKS = sorted(page for page in (PROJECT / "docs/runbooks").glob("*.md") if page.name != "README.md")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
