@@ -84,8 +84,10 @@ class Resolver:
             source.write_text("".join(f"{line}\n" for line in requirements))
             # uv keeps the versions that it finds in its output file.
             output.write_text("".join(f"{one.name}=={one.version}\n" for one in keep))
-            # What is asked for here wins over any metadata: vLLM's names another torch than it was built with.
-            self._compile(output, source, "--override", str(source), *(["--upgrade"] if upgrade else []))
+            # What is pinned here wins over any metadata: vLLM's names another torch than it was built with.
+            overrides = Path(scratch, "overrides.txt")
+            overrides.write_text("".join(f"{line}\n" for line in requirements if "==" in line or " @ " in line))
+            self._compile(output, source, "--override", str(overrides), *(["--upgrade"] if upgrade else []))
             pinned = (line.partition("==") for line in output.read_text().splitlines() if "==" in line)
             return {normalised(name): version.split()[0] for name, _, version in pinned}
 

@@ -25,6 +25,8 @@ DRIVER = ("cuGetProcAddress_v2", "cuPointerGetAttribute", "cuTensorMapEncodeTile
 ULTRA = {
     "architectures": ["NemotronHForCausalLM"],
     "model_type": "nemotron_h",
+    # transformers 4 does not know the model: its repository brings the class, as this one does.
+    "auto_map": {"AutoConfig": "configuration_nemotron_h.NemotronHConfig"},
     "vocab_size": 1024,
     "hidden_size": 256,
     "intermediate_size": 512,
@@ -142,4 +144,7 @@ def model(directory: Path) -> Path:
     for weights in directory.glob("*.safetensors*"):
         weights.unlink()
     (directory / "config.json").write_text(json.dumps(ULTRA))
+    code = "from vllm.transformers_utils.configs.nemotron_h import NemotronHConfig as Own\n\n\n"
+    code += "class NemotronHConfig(Own):\n    pass\n"
+    (directory / "configuration_nemotron_h.py").write_text(code)
     return directory
