@@ -18,6 +18,8 @@ from gx10.settings import PROJECT
 
 HERE = Path(__file__).parent
 MODS = PROJECT / "files/image/mods"
+#: No requirement of vLLM, but of the mission's command line.
+RAY = "ray==2.55.1"
 #: What vLLM's kernels import of the driver, which a machine without a GPU does not have.
 DRIVER = ("cuGetProcAddress_v2", "cuPointerGetAttribute", "cuTensorMapEncodeTiled")
 
@@ -111,7 +113,7 @@ def installed(version: str) -> Path:
             subprocess.run(
                 [uv, "venv", "--quiet", "--clear", "--python", sys.executable, final], env=environment, check=True
             )
-            install = [uv, "pip", "install", "--quiet", "--python", str(final / "bin/python"), f"vllm=={version}"]
+            install = [uv, "pip", "install", "--quiet", "--python", str(final / "bin/python"), f"vllm=={version}", RAY]
             subprocess.run(install, env=environment, check=True)
             (final / "complete").touch()
     return final

@@ -65,6 +65,7 @@ def test_108_gib_are_requested_exactly_and_a_tight_host_is_refused(configured: d
     proof = configured["proofs"]["gpu-mem-util-gb"]
     assert proof["requested_gib"] == 108.0
     assert "less than 0.5 GiB would be left" in proof["refuses_tight_host"]
+    assert "exclude each other" in proof["refuses_both_budgets"]
 
 
 def test_the_missions_command_configures_the_whole_engine_on_a_gb10(configured: dict[str, Any]) -> None:
@@ -80,12 +81,6 @@ def test_the_missions_command_configures_the_whole_engine_on_a_gb10(configured: 
         "context": 262144,
     }
     assert {key: configured[key] for key in expected} == expected
-
-
-def test_two_budgets_are_refused(engine: Engine, mission: list[str]) -> None:
-    done = engine.configure(*mission, "--kv-cache-memory-bytes", "8G")
-    assert done.returncode != 0
-    assert "exclude each other" in done.stderr
 
 
 def test_without_the_mod_the_flag_is_unknown(scratch: Path, mission: list[str]) -> None:
