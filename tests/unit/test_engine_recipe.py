@@ -120,6 +120,6 @@ def test_every_limit_of_the_mission_names_its_pitfall() -> None:
 def test_every_recipe_in_the_project_passes_on_four_hosts(name: str, tmp_path: Path) -> None:
     project = GoodProject.at(tmp_path)
     project.cluster["recipe"] = name
-    recipes = {f"recipes/{path.name}": path.read_text() for path in (PROJECT / "recipes").glob("*.yaml")}
-    project.write(recipes)
+    files = [path for kind in ("recipes", "images") for path in (PROJECT / kind).glob("*.yaml")]
+    project.write({path.relative_to(PROJECT).as_posix(): path.read_text() for path in files})
     assert project.check().served_name
