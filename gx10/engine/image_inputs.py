@@ -44,7 +44,12 @@ def image_inputs(image: Image, project: Path) -> ImageInputs:
     context |= {f"pins/{name}": text.encode() for name, text in pins(image, project).items()}
     # Where wheels come from, why one has no hash and what room a build is granted change nothing in the image.
     described = image.model_dump_json(
-        exclude={"extends": True, "build_gib": True, "wheels": {"required": {"__all__": {"origin", "unpinned"}}}, "base": {"unpinned"}}
+        exclude={
+            "extends": True,
+            "build_gib": True,
+            "wheels": {"required": {"__all__": {"origin", "unpinned"}}},
+            "base": {"unpinned"},
+        }
     )
     content = hashlib.sha256(described.encode())
     for name, data in sorted(context.items()):

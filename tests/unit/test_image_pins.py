@@ -14,9 +14,9 @@ from gx10 import image_commands
 from gx10.cli import main
 from gx10.engine.image_inputs import ImageInputs, PinError, image_inputs, pins
 from gx10.engine.locked import lock_text, normalised, read_lock
+from gx10.lab.kit.wheel import Wheel
 from gx10.pins import held as pinning
 from gx10.pins.lock import LockError, Resolver, asked_in, layered, requirement_name
-from gx10.lab.kit.wheel import Wheel
 from gx10.settings import PROJECT, Image, load_image
 
 NAMES = ("vllm-node", "vllm-node-mimo", "lab-vllm-node")
