@@ -136,7 +136,8 @@ def _wheel_faults(image: Image, pins: str) -> list[str]:
     directory = str(image.wheels.directory)
     faults = ask(WheelFaults, directory=directory, required={name: wheel.sha256 for name, wheel in wheels.items()})
     return [
-        f"wheel {name} in {directory} {fault}. {pins} pins it; where to get it: {wheels[name].origin}"
+        f"wheel {name} in {directory} {fault}. {pins} says where it comes from: {wheels[name].origin}."
+        + ("" if wheels[name].sha256 else f" Pin the file you hold: gx10 images lock {image.name} --wheels DIRECTORY.")
         for name, fault in faults.items()
     ]
 

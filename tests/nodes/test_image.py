@@ -29,7 +29,7 @@ def test_torch_and_mods_stand_in_the_running_container_as_they_were_built(
 ) -> None:
     told = json.loads(node.check_output(f"docker exec {units.RAY_CONTAINER} {PROVE} --quick").splitlines()[-1])
     assert told["torch"] == description.image.torch.version, name
-    assert told["cuda"] == description.image.args["CUDA_EXPECTED"], name
+    assert told["cuda"] == description.image.torch.cuda, name
     assert set(description.image.mods) <= set(told["mods"]), f"{name}: an unpatched rank reserves the wrong memory"
 
 
