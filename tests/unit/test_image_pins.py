@@ -18,6 +18,7 @@ from gx10.lab.kit.wheel import Wheel
 from gx10.pins import held as pinning
 from gx10.pins.lock import LockError, Resolver, asked_in, layered, requirement_name
 from gx10.settings import PROJECT, Image, load_image
+from gx10.settings.image import Wheel as ImageWheel
 
 NAMES = ("vllm-node", "vllm-node-mimo", "lab-vllm-node")
 DOCKERFILE = (PROJECT / "files/image/Dockerfile").read_text()
@@ -219,6 +220,23 @@ def test_a_bump_of_one_requirement_is_a_one_line_difference(tmp_path: Path) -> N
     differing = set(bumped.splitlines()) ^ set(first.splitlines())
     assert sorted(line.partition(" --")[0] for line in differing) == ["ray==2.55", "ray==2.56"]
     assert "other==2 " in locked_text(address, asked, first, upgrade=True)
+
+
+def test_a_wheel_at_hand_is_asked_what_it_needs_instead_of_the_release_of_its_name(tmp_path: Path) -> None:
+    address = index(
+        tmp_path / "index", tiny("torch", "2.11.0"), tiny("engine", "1"), tiny("needed", "7"), tiny("uv", "1")
+    )
+    held, source = tmp_path / "held", tmp_path / "some.in"
+    held.mkdir()
+    path = tiny("engine", "1.dev3", "needed", "torch==2.10.0").write(held)
+    source.write_text("# what stands for the wheel\ntorch==2.11.0\nengine==1  # the release\nuv==1\n")
+    own = (ImageWheel(file=path.name, origin="held", unpinned="a test"),)
+    asked = asked_in(source, own, held)
+    assert asked == ["torch==2.11.0", "uv==1", f"engine @ {path.as_uri()}"]
+    assert asked_in(source) == ["torch==2.11.0", "engine==1", "uv==1"]
+    resolver = Resolver("3.12", "2.39", "aarch64", (address,))
+    versions = resolver.resolve(asked)
+    assert [one.name for one in layered(resolver, asked, versions, {"engine"})] == ["needed", "torch", "uv"]
 
 
 def test_what_cannot_be_locked_is_told_with_uvs_own_words(tmp_path: Path) -> None:
