@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ from pathlib import Path
 from gx10.settings import Image
 from gx10.settings.image import Wheel
 
-from .locked import Locked, read_lock
+from .locked import Locked, normalised, read_lock
 
 LABEL = "gx10.inputs"
 WHEELS, INDEX = "/wheels", "/index"
 """Where the build sees the wheel directory and the index of the head."""
+
+
+_PINNED = re.compile(r"([A-Za-z0-9._-]+)==([^\s;#]+)")
 
 
 class PinError(Exception):
@@ -63,6 +67,7 @@ def pins(image: Image, project: Path) -> dict[str, str]:
     locked = [one for one in _locked(image.lock, project) if one.name not in own]
     torch = [one for one in locked if one.name == "torch"]
     _check_torch(image, torch)
+    _check_asked(project, image.requirements, image.lock, locked, own)
     files = {
         "tools.txt": [one.line() for one in locked if one.layer == "tools"],
         "torch-needs.txt": [one.line() for one in locked if one.layer == "torch" and one not in torch],
@@ -73,7 +78,9 @@ def pins(image: Image, project: Path) -> dict[str, str]:
         "torch.txt": [one.line() for one in torch],
     }
     if image.variant is not None:
-        files["variant.txt"] = [one.line() for one in _locked(image.variant.lock, project)]
+        above = _locked(image.variant.lock, project)
+        _check_asked(project, image.variant.requirements, image.variant.lock, above, own)
+        files["variant.txt"] = [one.line() for one in above]
     expected = {"torch": image.torch.version, "cuda": image.torch.cuda, "architectures": image.architectures}
     return {name: "\n".join(lines) + "\n" for name, lines in files.items()} | {
         "expected.json": json.dumps(expected) + "\n"
@@ -90,6 +97,15 @@ def _locked(file: str, project: Path) -> list[Locked]:
         return read_lock((project / file).read_text(encoding="utf-8"))
     except ValueError as error:
         raise PinError(file, str(error)) from error
+
+
+def _check_asked(project: Path, requirements: str, lock: str, locked: list[Locked], own: set[str]) -> None:
+    """A lock that was made before its requirements were changed would build what nobody asks for any more."""
+    versions = {one.name: one.version for one in locked}
+    for line in (project / requirements).read_text(encoding="utf-8").splitlines():
+        match = _PINNED.match(line)
+        if match and (name := normalised(match[1])) not in own and versions.get(name) != match[2]:
+            raise PinError(lock, f"{requirements} asks for {match[0]}, and the lock has {versions.get(name, 'none')}")
 
 
 def _check_torch(image: Image, locked: list[Locked]) -> None:

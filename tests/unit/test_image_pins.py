@@ -127,6 +127,8 @@ def test_a_bump_in_the_lock_is_one_line_and_reaches_one_layer(tmp_path: Path, pa
     (at,) = [number for number, line in enumerate(lines) if line.startswith(f"{package}==")]
     lines[at] = f"{package}==99 --hash=sha256:{'1' * 64}"
     lock.write_text("\n".join(lines) + "\n")
+    asked = project / image.requirements
+    asked.write_text(re.sub(rf"^{package}==.*$", f"{package}==99", asked.read_text(), flags=re.MULTILINE))
     after = image_inputs(image, project)
     assert changed(before, after) == {f"pins/{file}.txt"}
     assert after.digest != before.digest
@@ -159,6 +161,14 @@ def test_a_lock_with_another_torch_than_expected_is_refused(tmp_path: Path) -> N
     lock = project / image.lock
     lock.write_text(lock.read_text().replace("\ntorch==2.11.0 ", "\ntorch==2.10.0 "))
     with pytest.raises(PinError, match=r"the lock has torch 2\.10\.0, expected 2\.11\.0\+cu130"):
+        pins(image, project)
+
+
+def test_requirements_that_were_changed_and_not_locked_are_refused(tmp_path: Path) -> None:
+    image, project = described("vllm-node"), copy_of_the_project(tmp_path)
+    asked = project / image.requirements
+    asked.write_text(asked.read_text().replace("ray==2.55.1", "ray==2.56.0"))
+    with pytest.raises(PinError, match=r"vllm-node\.in asks for ray==2\.56\.0, and the lock has 2\.55\.1"):
         pins(image, project)
 
 
