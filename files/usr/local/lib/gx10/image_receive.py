@@ -31,13 +31,16 @@ def receive(arguments):
         Stream(arguments.url[0], lock).bring({"path": f"images/{arguments.image}", "size": 0}, received)
         manifest = described(read_manifest(received), f"images/{arguments.image} at {arguments.url[0]}")
         entries, _ = needed(manifest, present_layers(manifest))
-        brought = fetched(root, lock, manifest["name"], entries, arguments)
+        brought, told = fetched(root, lock, manifest["name"], entries, arguments)
+        started = time.monotonic()
         load(root, arguments.reference, manifest, proven=brought)
         cleared(root)
+        if arguments.record:
+            record(arguments.record, told | {"load_seconds": round(time.monotonic() - started, 2)})
 
 
 def fetched(root, lock, name, entries, arguments):
-    """Bring entries from the sender; the paths of all of them, which are proven now."""
+    """Bring entries from the sender; the paths of all of them, which are proven now, and what the transfer came to."""
     wrong = prove(root, name, entries)
     addresses = itertools.cycle(arguments.url)
     sources = {entry["path"]: next(addresses) for entry in sorted(wrong, key=lambda entry: -entry["size"])}
@@ -49,12 +52,9 @@ def fetched(root, lock, name, entries, arguments):
     started, held = time.monotonic(), sum(held_of(root, entry) for entry in wrong)
     # In one order on every host, so that the sender reads each file from its disk once.
     land(root, name, sorted(wrong, key=lambda entry: entry["path"]), bring, Proof(root), durable=False)
-    if arguments.record and wrong:
-        moved = sum(entry["size"] for entry in wrong) - held
-        record(arguments.record, name, arguments.url, moved, time.monotonic() - started)
-    if not wrong:
-        print(f"{name}: nothing is missing here, nothing moved", flush=True)
-    return {entry["path"] for entry in entries}
+    moved, seconds = sum(entry["size"] for entry in wrong) - held, time.monotonic() - started
+    told = {"at": int(time.time()), "what": name, "from": arguments.url, "bytes": moved, "seconds": round(seconds, 2)}
+    return {entry["path"] for entry in entries}, told
 
 
 def held_of(root, entry):
@@ -66,8 +66,7 @@ def held_of(root, entry):
         return 0
 
 
-def record(path, name, urls, moved, seconds):
+def record(path, told):
     """Keep what a transfer came to, so that a link that has become slow is seen."""
     known = read_json(path, [])
-    told = {"at": int(time.time()), "what": name, "from": urls, "bytes": moved, "seconds": round(seconds, 2)}
     write_json(path, [told, *(known if isinstance(known, list) else [])][:RECORDS])
