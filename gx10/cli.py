@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from gx10.engine.description import Description
 
 IN_SYNC, ERROR, USAGE = 0, 1, 64
-LAZY = {"images": "gx10.image_commands:images", "lab": "gx10.lab.commands:lab"}
+LAZY = {
+    "images": "gx10.image_commands:images",
+    "lab": "gx10.lab.commands:lab",
+    "start": "gx10.gang_commands:start",
+    "stop": "gx10.gang_commands:stop",
+    "restart": "gx10.gang_commands:restart",
+    "logs": "gx10.gang_commands:logs",
+    "why": "gx10.gang_commands:why",
+}
 """Groups that are imported when they are called: a cluster's owner does not wait for the lab's libraries."""
 
 
@@ -58,7 +66,7 @@ def status(as_json: bool) -> None:
     """Show each host: reachable, image, weights, Ray, engine."""
     from rich.console import Console  # noqa: PLC0415 - see `described`
 
-    from gx10.status import ask_status, serving, status_table  # noqa: PLC0415
+    from gx10.status import ask_status, gang_line, serving, status_table  # noqa: PLC0415
 
     description = described()
     answers = ask_status(description)
@@ -68,6 +76,7 @@ def status(as_json: bool) -> None:
         # Where the output is no terminal, rich would squeeze the table into 80 columns.
         console = Console() if sys.stdout.isatty() else Console(width=140)
         console.print(status_table(description, answers))
+        console.print(gang_line(description, answers))
     sys.exit(IN_SYNC if serving(description, answers) else ERROR)
 
 

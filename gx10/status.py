@@ -25,7 +25,8 @@ def ask_status(description: Description) -> dict[str, Answer]:
     def question(host: str) -> list[str]:
         head = host == cluster.head
         containers = [units.RAY_CONTAINER, *([units.ENGINE_CONTAINER] if head else [])]
-        parts = [gang_files.ray_unit(cluster, host), *([gang_files.ENGINE_UNIT] if head else [])]
+        parts = [gang_files.ray_unit(cluster, host), gang_files.GANG_UNIT]
+        parts += [gang_files.ENGINE_UNIT] if head else []
         return probes_words(
             ("docker", {"images": [description.image_reference], "containers": containers}),
             ("content", {"model": description.model_directory}),
@@ -40,12 +41,12 @@ def status_table(description: Description, answers: dict[str, Answer]) -> Table:
     """One row a host, one column a concern."""
     cluster = description.cluster
     table = Table(title=f"cluster {cluster.name}, recipe {cluster.recipe}", title_justify="left")
-    for column in ("host", "reachable", "image", "weights", "Ray", "engine", "memory free"):
+    for column in ("host", "reachable", "image", "weights", "supervisor", "Ray", "engine", "memory free"):
         table.add_column(column, no_wrap=column == "host")
     for host, answer in answers.items():
         name = f"{host} (head)" if host == cluster.head else host
         if not answer.ok:
-            table.add_row(name, Text(answer.reason, BAD), *[Text("unknown", UNKNOWN)] * 5)
+            table.add_row(name, Text(answer.reason, BAD), *[Text("unknown", UNKNOWN)] * 6)
             continue
         state = _State.of(description, host, answer)
         table.add_row(
@@ -53,11 +54,35 @@ def status_table(description: Description, answers: dict[str, Answer]) -> Table:
             Text("yes", GOOD),
             _image(description, state.image),
             _weights(state.weights),
+            state.supervisor(),
             state.part(gang_files.ray_unit(cluster, host), units.RAY_CONTAINER),
             _engine(description, state) if host == cluster.head else Text("-"),
             Text(f"{state.memory['MemAvailable'] / GIB:.0f} of {state.memory['MemTotal'] / GIB:.0f} GiB"),
         )
     return table
+
+
+def gang_line(description: Description, answers: dict[str, Answer]) -> Text:
+    """What the head's supervisor says of the gang: phase, life, what is waited for, given up or put back."""
+    answer = answers[description.cluster.head]
+    gang = answer.value[3].get("gang") if answer.ok else None
+    if gang is None:
+        return Text("gang: unknown, the head's supervisor does not answer", UNKNOWN)
+    told = f"gang: {gang['phase']} {gang['life']}"
+    style = GOOD if gang["phase"] == "serving" else BAD if gang["phase"] == "failed" else WAITING
+    if gang["phase"] == "failed":
+        told += f"; the budget is spent: {gang.get('spent', '')}. `gx10 start` resumes"
+    if gang["failures"] and gang["phase"] != "failed":
+        told += f"; {gang['failures']} of {gang['attempts']} attempts failed"
+    if gang["fallback"]:
+        told, style = (
+            f"{told}; fallback {gang['fallback']} ({gang['fallback_name']}), `gx10 start --full` undoes it",
+            WAITING,
+        )
+    if back := gang.get("rolled_back"):
+        told, style = f"{told}; {back['from']} did not start and {back['to']} was put back", WAITING
+    waiting = "".join(f"\n  waits: {reason}" for reason in gang["waiting"])
+    return Text(told + waiting, style)
 
 
 def serving(description: Description, answers: dict[str, Answer]) -> bool:
@@ -70,8 +95,9 @@ def serving(description: Description, answers: dict[str, Answer]) -> bool:
         state = _State.of(description, host, answer)
         shown += [_image(description, state.image), _weights(state.weights)]
         shown.append(state.part(gang_files.ray_unit(cluster, host), units.RAY_CONTAINER))
+        shown.append(state.supervisor())
         if host == cluster.head:
-            shown.append(_engine(description, state))
+            shown += [_engine(description, state), gang_line(description, answers)]
     return all(text.style == GOOD for text in shown)
 
 
@@ -99,6 +125,11 @@ class _State:
             models=served["models"] or [],
             memory=served["memory"],
         )
+
+    def supervisor(self) -> Text:
+        """State of the host's supervisor."""
+        active = self.units.get(gang_files.GANG_UNIT, {}).get("ActiveState", "unknown")
+        return Text(active, GOOD if active == "active" else BAD)
 
     def part(self, unit: str, container: str) -> Text:
         """State of a unit of the gang, and whether its container is of the described generation."""

@@ -6,15 +6,18 @@ from pyinfra.api import deploy
 
 from gx10.engine.description import Description
 from gx10.engine.gang_files import ENGINE_UNIT
-from gx10.operations.gang import engine_answering
+from gx10.operations.gang import generation_serving
+from tasks.ray import described_gang
 
 
 @deploy("Engine")
 def engine(description: Description) -> None:
-    """Have the engine answer completions."""
-    engine_answering(
+    """Have the described generation answer completions, after a drain of another one."""
+    gx10 = description.recipe.gx10
+    attempts = gx10.budget.attempts * (gx10.start_timeout_seconds + gx10.stop_timeout_seconds + 60)
+    generation_serving(
         name="Start the engine and wait for its first completion",
+        gang=described_gang(description),
         unit=ENGINE_UNIT,
-        seconds=description.recipe.gx10.start_timeout_seconds + 60,
-        head=description.cluster.head,
+        seconds=gx10.drain_timeout_seconds + attempts,
     )

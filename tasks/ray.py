@@ -1,4 +1,4 @@
-"""Ray: one container a host, joined over the fabric, started and stopped with the gang."""
+"""Ray: one container a host, joined over the fabric, started and stopped with the gang by its supervisors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pyinfra.api import deploy
 from gx10.engine import gang_files
 from gx10.engine.description import Description
 from gx10.operations.files import File, files_described
-from gx10.operations.gang import Gang, generation_described, older_generation_stopped, part_started
+from gx10.operations.gang import Gang, generation_described, supervisor_current
 from gx10.operations.system import units_enabled
 
 
 def gang_units(description: Description, name: str) -> list[str]:
-    """Units of the gang on a host, in the order they start."""
+    """Units of the gang on a host: its parts in the order they start, and what supervises them."""
     unit = gang_files.ray_unit(description.cluster, name)
-    return [unit, gang_files.ENGINE_UNIT] if name == description.cluster.head else [unit]
+    parts = [unit, gang_files.ENGINE_UNIT] if name == description.cluster.head else [unit]
+    return [*parts, gang_files.GANG_UNIT]
 
 
 def gang_entries(description: Description, name: str) -> list[File]:
@@ -23,28 +24,29 @@ def gang_entries(description: Description, name: str) -> list[File]:
     described = gang_files.ray_files(description, name)
     if name == description.cluster.head:
         described += gang_files.engine_files(description)
+    described += gang_files.supervisor_files(description, name)
     return [File(file.path, file.content, mode=file.mode) for file in described]
+
+
+def described_gang(description: Description) -> Gang:
+    """The gang as the operations must know it."""
+    return Gang(
+        head=description.cluster.head,
+        hosts=tuple(description.cluster.hosts),
+        configuration=gang_files.configuration(description),
+        model_directory=description.model_directory,
+    )
 
 
 @deploy("Ray")
 def ray(description: Description) -> None:
-    """Describe the gang's units, stop an older generation, start Ray on the head and then on the workers."""
-    cluster = description.cluster
-    units = gang_units(description, host.name)
-    gang = Gang(
-        head=cluster.head,
-        hosts=tuple(cluster.hosts),
-        configuration=gang_files.configuration(description),
-        model_directory=description.model_directory,
-    )
-    generation_described(name="Write the digest of the described generation", gang=gang)
+    """Describe the gang's units, and have its supervisors run on every host; they start what may be started."""
     files_described(name="Write the units of the gang", entries=gang_entries(description, host.name))
-    units_enabled(name="Start the gang at boot", units=units)
-    older_generation_stopped(
-        name="Stop the engine of an older generation", gang=gang, unit=gang_files.ENGINE_UNIT, hosts=[cluster.head]
+    # After the files it stands for: a run that dies in between never leaves half of them under the new name.
+    generation_described(name="Write the digest of the described generation", gang=described_gang(description))
+    units_enabled(name="Start the gang at boot", units=[gang_files.GANG_UNIT])
+    supervisor_current(
+        name="Run the gang's supervisor as described",
+        unit=gang_files.GANG_UNIT,
+        digest=gang_files.supervisor_digest(description, host.name),
     )
-    older_generation_stopped(
-        name="Stop Ray of an older generation", gang=gang, unit=units[0], hosts=tuple(cluster.hosts)
-    )
-    part_started(name="Start Ray on the head", unit=units[0], hosts=[cluster.head])
-    part_started(name="Start Ray on the workers", unit=units[0], hosts=cluster.workers)

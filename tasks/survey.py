@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from gx10.engine import host_files
+from gx10.engine import gang_files, host_files
 from gx10.engine.description import Description
 from gx10.engine.image_inputs import archive_name
 from gx10.engine.preflight import COMMANDS
 from gx10.facts import DockerState, FileStates, HostOffer, ImageLeftovers, StoredContent, SystemState
 from gx10.operations.asking import Question
 from gx10.operations.files import marks
-from gx10.operations.gang import GENERATION_FILE
 from tasks.host import HOSTS_FILE, TITLE, host_entries
 from tasks.ray import gang_entries, gang_units
 
@@ -19,7 +18,7 @@ def questions(description: Description, host: str) -> list[Question]:
     cluster = description.cluster
     services = [host_files.SHARE_UNIT, host_files.FIREWALL_UNIT]
     units = gang_units(description, host)
-    markers = [host_files.running_marker(unit) for unit in services]
+    markers = [host_files.running_marker(unit) for unit in [*services, gang_files.GANG_UNIT]]
     entries = [*host_entries(description, host), *gang_entries(description, host)]
     archive = str(cluster.paths.archive)
     return [
@@ -27,7 +26,7 @@ def questions(description: Description, host: str) -> list[Question]:
         (
             FileStates,
             {
-                "paths": [entry.path for entry in entries] + [GENERATION_FILE] + markers,
+                "paths": [entry.path for entry in entries] + [gang_files.GENERATION_FILE] + markers,
                 "blocks": {HOSTS_FILE: marks(TITLE)},
             },
         ),

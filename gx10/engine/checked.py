@@ -9,6 +9,7 @@ from pathlib import Path
 from gx10.settings import PROJECT, Draft, Loaded, Problem, read
 
 from .catalogue import catalogue
+from .fallbacks import Rung, rungs
 from .flags import Command, parse
 from .guards import Served, problems
 from .mods import added_flags
@@ -26,6 +27,8 @@ class Checked:
     """Environment of the engine, in order."""
     command: Command
     """The command as vLLM understands it."""
+    fallbacks: tuple[Rung, ...] = ()
+    """Commands to go on with, one after the other, when memory runs out at a start."""
 
     @property
     def port(self) -> int:
@@ -55,10 +58,11 @@ def check(name: str | None = None, project: Path = PROJECT) -> Checked:
     draft = read(name, project)
     served = _served(draft)
     draft.problems.extend(problems(draft, served))
+    fallbacks = rungs(served, draft.problems) if served is not None and not draft.problems else ()
     loaded = draft.loaded()
     if served is None:  # rendering notes a problem whenever there is no command, so loaded() has raised
         raise AssertionError("a recipe without a command passed")
-    return Checked(loaded, served.rendered.argv, environment(loaded.recipe), served.command)
+    return Checked(loaded, served.rendered.argv, environment(loaded.recipe), served.command, fallbacks)
 
 
 def _served(draft: Draft) -> Served | None:

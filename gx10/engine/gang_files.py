@@ -1,7 +1,8 @@
-"""Units and environment files of the gang on each host, and the digest of all that configures it."""
+"""Units, environment files and supervisor of the gang on each host, and the digest of all that configures it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from gx10.settings import Cluster
@@ -14,9 +15,12 @@ from .templates import render
 UNITS = "/etc/systemd/system"
 RAY_ENVIRONMENT = "/etc/gx10/ray.env"
 ENGINE_ENVIRONMENT = "/etc/gx10/engine.env"
+GENERATION_FILE = "/etc/gx10/generation.env"
+SUPERVISOR_FILE = "/etc/gx10/gang.json"
 ENGINE_UNIT = "vllm-engine.service"
+GANG_UNIT = "gx10-gang.service"
 RANK_GATE_SECONDS = 120
-"""How long one attempt waits for the head; the unit tries again after it."""
+"""How long a rank waits for the head; all hosts were ready when it started."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ def ray_files(description: Description, host: str) -> tuple[GangFile, ...]:
         gate=" ".join(units.unit_words(gate)),
         options=_lines(units.container_options(cluster, host, units.RAY_CONTAINER, RAY_ENVIRONMENT)),
         generation_label=units.GENERATION_LABEL,
+        life_label=units.LIFE_LABEL,
         image=description.image_reference,
         command=_lines(units.ray_start(cluster, host)),
         start_timeout_seconds=RANK_GATE_SECONDS + 60,
@@ -62,15 +67,13 @@ def ray_files(description: Description, host: str) -> tuple[GangFile, ...]:
 
 
 def engine_files(description: Description) -> tuple[GangFile, ...]:
-    """Unit and environment of the engine on the head."""
+    """Unit, environment and fallbacks of the engine on the head."""
     cluster, gx10 = description.cluster, description.recipe.gx10
-    options = units.container_options(cluster, cluster.head, units.ENGINE_CONTAINER, ENGINE_ENVIRONMENT)
-    options += ["--pid", f"container:{units.RAY_CONTAINER}"]
     gate = ["--container", units.RAY_CONTAINER, "--gpus", str(description.gpus)]
     # systemd bounds gate and first completion together; each gives up before it, so that its sentence is read.
     gate_seconds = gx10.start_timeout_seconds // 3
     gate += ["--seconds", str(gate_seconds)]
-    first = ["--url", description.local_url, "--model", description.served_name]
+    first = ["--url", description.local_url, "--model", description.served_name, "--past-door"]
     first += ["--wait", str(gx10.start_timeout_seconds - gate_seconds - 10)]
     text = render(
         description.project,
@@ -80,17 +83,93 @@ def engine_files(description: Description) -> tuple[GangFile, ...]:
         container=units.ENGINE_CONTAINER,
         runtime_directory=units.RPC_RUNTIME_DIRECTORY,
         gate=" ".join(units.unit_words(gate)),
-        options=_lines(options),
-        generation_label=units.GENERATION_LABEL,
-        image=description.image_reference,
-        command=_lines(description.argv),
+        run=_engine_run(description, description.argv),
         first_completion=" ".join(units.unit_words(first)),
         start_timeout_seconds=gx10.start_timeout_seconds,
         stop_seconds=gx10.stop_timeout_seconds,
-        stop_timeout_seconds=gx10.stop_timeout_seconds + 20,
+        stop_timeout_seconds=gx10.stop_timeout_seconds + 30,
     )
     environment = units.environment_file(units.engine_environment(cluster, description.environment))
-    return (GangFile(f"{UNITS}/{ENGINE_UNIT}", text), GangFile(ENGINE_ENVIRONMENT, environment))
+    fallbacks = [
+        GangFile(
+            fallback_path(number),
+            render(
+                description.project,
+                "/etc/gx10/fallback.conf",
+                name=rung.name,
+                run=_engine_run(description, rung.argv),
+            ),
+        )
+        for number, rung in enumerate(description.checked.fallbacks, 1)
+    ]
+    return (GangFile(f"{UNITS}/{ENGINE_UNIT}", text), GangFile(ENGINE_ENVIRONMENT, environment), *fallbacks)
+
+
+def fallback_path(number: int) -> str:
+    """Where the drop-in of a rung stands."""
+    return f"/etc/gx10/fallback-{number}.conf"
+
+
+def supervisor_files(description: Description, host: str) -> tuple[GangFile, ...]:
+    """Unit and configuration of the supervisor on a host; they may change without a restart of the gang."""
+    cluster, gx10 = description.cluster, description.recipe.gx10
+    head = host == cluster.head
+    files = ray_files(description, host) + (engine_files(description) if head else ())
+    configured = {
+        "cluster": cluster.name,
+        "host": host,
+        "head": cluster.head,
+        "hosts": {name: str(described.fabric[0]) for name, described in cluster.hosts.items()},
+        "address": str(cluster.hosts[host].fabric[0]),
+        "port": cluster.gang.port,
+        "lease_seconds": cluster.gang.lease_seconds,
+        "silence_seconds": cluster.gang.silence_seconds,
+        "hook": str(cluster.gang.hook) if cluster.gang.hook else None,
+        "memory_gib": cluster.host.start_memory_gib,
+        "image": description.image_reference,
+        "ray_unit": ray_unit(cluster, host),
+        "engine_unit": ENGINE_UNIT if head else None,
+        "api_port": description.port,
+        "model": description.served_name,
+        "start_timeout_seconds": gx10.start_timeout_seconds,
+        "stop_timeout_seconds": gx10.stop_timeout_seconds,
+        "drain_timeout_seconds": gx10.drain_timeout_seconds,
+        "liveness": gx10.liveness.model_dump(),
+        "budget": gx10.budget.model_dump(),
+        "fallbacks": [
+            {"name": rung.name, "file": fallback_path(number)}
+            for number, rung in enumerate(description.checked.fallbacks, 1)
+        ],
+        "files": [GENERATION_FILE, *(file.path for file in files)],
+    }
+    unit = render(
+        description.project,
+        f"{UNITS}/{GANG_UNIT}",
+        cluster=cluster.name,
+        configuration=SUPERVISOR_FILE,
+        stop_timeout_seconds=gx10.drain_timeout_seconds + gx10.stop_timeout_seconds + 90,
+    )
+    programs = sorted((description.project / "files/usr/local/lib/gx10").glob("*.py"))
+    texts = {path.name: path.read_text(encoding="utf-8") for path in programs if path.stem in SUPERVISOR_PROGRAMS}
+    configured["digest"] = digest({"configuration": configured, "programs": texts})
+    return (
+        GangFile(f"{UNITS}/{GANG_UNIT}", unit),
+        GangFile(SUPERVISOR_FILE, (json.dumps(configured, indent=1) + "\n").encode()),
+    )
+
+
+SUPERVISOR_PROGRAMS = frozenset(
+    {
+        "gang", "gang_agent", "gang_conductor", "gang_door", "gang_evidence", "gang_kept", "gang_liveness",
+        "gang_store", "rank_gate", "ranks",
+    }
+)  # fmt: skip
+
+
+def supervisor_digest(description: Description, host: str) -> str:
+    """What a supervisor that runs as described has written into its marker."""
+    told: dict[str, str] = json.loads(supervisor_files(description, host)[1].content)
+    return told["digest"]
 
 
 def configuration(description: Description) -> str:
@@ -102,6 +181,22 @@ def configuration(description: Description) -> str:
     }
     files |= {file.path: file.content.decode() for file in engine_files(description)}
     return digest({"files": files, "image": description.inputs.digest})
+
+
+def _engine_run(description: Description, argv: tuple[str, ...]) -> str:
+    """The engine's container, as a unit runs it."""
+    cluster = description.cluster
+    options = units.container_options(cluster, cluster.head, units.ENGINE_CONTAINER, ENGINE_ENVIRONMENT)
+    options += ["--pid", f"container:{units.RAY_CONTAINER}"]
+    lines = [
+        f"/usr/bin/docker run {_lines(options)}",
+        f"--label {units.GENERATION_LABEL}=${{GX10_GENERATION}}",
+        f"--label {units.LIFE_LABEL}=${{GX10_LIFE}}",
+        "--env GX10_RANK_OF=${GX10_GENERATION}.${GX10_LIFE}",
+        description.image_reference,
+        _lines(argv),
+    ]
+    return " \\\n    ".join(lines)
 
 
 def _lines(words: list[str] | tuple[str, ...]) -> str:

@@ -81,7 +81,9 @@ def firewall(description: Description) -> Service:
     first, last = ports.pop("worker_min"), ports.pop("worker_max")
     values: dict[str, object] = {
         "fabric_interfaces": ", ".join(f'"{rail.interface}"' for rail in cluster.networks.fabric),
-        "closed_ports": ", ".join([str(SHARE_PORT), *map(str, sorted(ports.values())), f"{first}-{last}"]),
+        "closed_ports": ", ".join(
+            [str(SHARE_PORT), str(cluster.gang.port), *map(str, sorted(ports.values())), f"{first}-{last}"]
+        ),
     }
     return _service(description, FIREWALL_UNIT, "/etc/gx10/firewall.nft", values)
 

@@ -9,6 +9,7 @@ from gx10.settings import Cluster
 RAY_CONTAINER = "gx10-ray"
 ENGINE_CONTAINER = "gx10-engine"
 GENERATION_LABEL = "gx10.generation"
+LIFE_LABEL = "gx10.life"
 RAY_RUNTIME_DIRECTORY = "gx10-ray"
 RPC_RUNTIME_DIRECTORY = f"{RAY_RUNTIME_DIRECTORY}/vllm-rpc"
 GIB = 2**30
@@ -91,6 +92,7 @@ def container_options(cluster: Cluster, host: str, name: str, environment_file: 
         "--volume", f"/run/{RAY_RUNTIME_DIRECTORY}:/tmp/ray",
         "--volume", f"{cluster.paths.model_root}:{container.model_mount}:ro",
         "--label", f"gx10.cluster={cluster.name}", "--label", f"gx10.host={host}",
+        "--label", f"gx10.container={name}",
     ]  # fmt: skip
     if container.memlock_unlimited:
         options += ["--ulimit", "memlock=-1:-1"]

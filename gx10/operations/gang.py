@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import QuoteString, StringCommand
 
+from gx10.engine.gang_files import GENERATION_FILE
 from gx10.engine.generation import digest
+from gx10.engine.host_files import running_marker
 from gx10.engine.units import ENGINE_CONTAINER, GENERATION_LABEL, RAY_CONTAINER
 from gx10.facts import DockerState, FileStates, SystemState
 
@@ -20,12 +22,12 @@ from .commands import Command, Commands, Narrated, elsewhere, refuse
 from .files import File, put_command
 from .model import stored_model
 
-GENERATION_FILE = "/etc/gx10/generation.env"
 CONTAINERS = {
     "ray-head.service": RAY_CONTAINER,
     "ray-worker.service": RAY_CONTAINER,
     "vllm-engine.service": ENGINE_CONTAINER,
 }
+CONTROL = "/usr/local/lib/gx10/gang_control.py"
 
 
 @dataclass(frozen=True)
@@ -61,50 +63,40 @@ def generation_described(gang: Gang) -> Commands:
 
 
 @operation()
-def older_generation_stopped(gang: Gang, unit: str, hosts: Sequence[str]) -> Commands:
-    """Stop a unit on these hosts where any host runs another generation: no rank serves beside an older one.
-
-    The engine is stopped before Ray, so that it ends as asked and not because its ranks died. A host that runs
-    nothing has nothing to stop.
-    """
-    if elsewhere(hosts):
-        return
-    described = gang.generation()
-    running = {name: _running(name) for name in gang.hosts}
-    older = [name for name, parts in running.items() if any(found != described for found in parts.values())]
-    if not older or CONTAINERS[unit] not in running[host.name]:
-        host.noop("no older generation runs")
-        return
-    yield Narrated("systemctl", "stop", "--", unit)
-
-
-@operation()
-def part_started(unit: str, hosts: Sequence[str]) -> Commands:
-    """Start a unit of the gang that is not running on these hosts, without waiting for what it waits for."""
-    if elsewhere(hosts):
-        return
-    state = ask(SystemState, fresh=True, units=[unit])["units"].get(unit, {})
-    if state.get("ActiveState") in ("active", "activating", "reloading"):
-        host.noop(f"{unit} is {state['ActiveState']}")
+def supervisor_current(unit: str, digest: str) -> Commands:
+    """Run the supervisor with its described program and configuration, taken up without a restart of the gang."""
+    state = ask(SystemState, units=[unit])["units"].get(unit, {})
+    marker = running_marker(unit)
+    told = (ask(FileStates, paths=[marker])[marker] or {}).get("sha256")
+    active = state.get("ActiveState") == "active"
+    if active and told == hashlib.sha256(digest.encode()).hexdigest():
+        host.noop(f"{unit} runs as described")
         return
     yield Command(
-        "systemctl", "reset-failed", "--", unit, "2>/dev/null", ";", "systemctl", "start", "--no-block", "--", unit
+        "systemctl", "reset-failed", "--", unit, "2>/dev/null", ";", "systemctl", "reload-or-restart", "--", unit
     )
 
 
 @operation()
-def engine_answering(unit: str, seconds: int, head: str) -> Commands:
-    """Have the engine answer completions: start its unit where it is not active, and wait until it is.
+def generation_serving(gang: Gang, unit: str, seconds: int) -> Commands:
+    """Have the described generation serve: the gang is restarted, drained first, where another one runs anywhere.
 
-    The unit is active only after its first completion, so waiting for it is waiting for tokens.
+    The engine's unit is active only after its first completion, so waiting for it is waiting for tokens. A gang that
+    is stopped, or whose budget is spent, is started again.
     """
-    if elsewhere([head]):
+    if elsewhere([gang.head]):
         return
+    described = gang.generation()
+    running = {name: _running(name) for name in gang.hosts}
+    older = [name for name, parts in running.items() if any(found != described for found in parts.values())]
     state = ask(SystemState, fresh=True, units=[unit])["units"].get(unit, {})
-    if state.get("ActiveState") == "active":
-        host.noop("the engine is active")
+    if state.get("ActiveState") == "active" and not older:
+        host.noop("the described generation serves")
         return
-    yield Narrated("/usr/local/lib/gx10/await_unit.py", unit, "--seconds", str(seconds))
+    verb = ["restart", "--reason", "another generation is described"] if older else ["start"]
+    yield Narrated(
+        "python3", CONTROL, verb[0], *map(QuoteString, verb[1:]), "--generation", described, "--seconds", str(seconds)
+    )
 
 
 @operation()

@@ -222,6 +222,23 @@ class HostPolicy(Settings):
     """MemAvailable, in GiB, that a rank needs before it starts."""
 
 
+class GangPolicy(Settings):
+    """How the hosts hold together."""
+
+    port: int = Field(default=6390, ge=1024, le=65535)
+    """Port of the supervisors, on the first fabric rail."""
+
+    lease_seconds: float = Field(default=20, ge=5)
+    """A host that hears nothing from the head for so long ends its rank by itself."""
+
+    silence_seconds: float = Field(default=6, ge=3)
+    """A host that does not answer for so long is silent: it is gone, unless tokens still come from all ranks."""
+
+    hook: AbsolutePath | None = Field(default=None, examples=["/usr/local/bin/page-me"])
+    """A program on the head that is run when the gang is left failed or a generation is put back, with the event as
+    its argument and a JSON object on its standard input."""
+
+
 class Cluster(Settings):
     """A cluster: which hosts there are, how they are reached, and what they serve."""
 
@@ -251,6 +268,9 @@ class Cluster(Settings):
 
     ray: Ray = Ray()
     """Ray on every host."""
+
+    gang: GangPolicy = GangPolicy()
+    """How the hosts hold together."""
 
     paths: Paths = Paths()
     """Directories on the hosts."""

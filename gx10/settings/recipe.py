@@ -46,6 +46,9 @@ class Limits(Settings):
     memory_margin_gib: Limit | None = None
     """Least distance of the memory budget from what the tightest host shows."""
 
+    memory_floor_gib: Limit | None = None
+    """Least memory budget per host that a fallback may go down to."""
+
 
 class ModelSource(Settings):
     """Where weights come from when no host has them."""
@@ -89,6 +92,48 @@ class BootLine(Settings):
     """What its absence means."""
 
 
+class Liveness(Settings):
+    """When a running engine counts as dead. Any movement of its own counters is a sign of life."""
+
+    canary_seconds: float = Field(default=60, ge=1)
+    """So long may the engine's counters stand still, idle or not, before a completion of one token is asked for."""
+
+    deadline_seconds: float = Field(default=60, ge=1)
+    """Such a completion is missed when it takes longer than this while the counters still do not move."""
+
+    misses: int = Field(default=3, ge=1)
+    """So many misses in a row are a wedge, and the gang restarts."""
+
+
+class Budget(Settings):
+    """How often the gang is started again by itself. Waiting for hosts, memory or cables costs nothing."""
+
+    attempts: int = Field(default=4, ge=1)
+    """Starts in a row that fail, or do not serve for `stable_seconds`, before the gang is left failed."""
+
+    stable_seconds: float = Field(default=300, ge=0)
+    """A life that served for so long was a good one: attempts are counted from zero again."""
+
+    daily: int = Field(default=24, ge=1)
+    """Unplanned restarts within a day before the gang is left failed: crashes of the driver leak memory on GB10."""
+
+    rollback_after: int = Field(default=2, ge=1)
+    """Failed starts of a new generation before the one that served last is put back, once."""
+
+
+class Fallback(Settings):
+    """One rung of the ladder that a start goes down when memory ran out. A rung keeps what those before it gave up."""
+
+    name: str = Field(min_length=1, max_length=60)
+    """What is given up, for status and reports."""
+
+    without: tuple[str, ...] = Field(default=(), examples=[["--speculative-config"]])
+    """Flags that are left out, with their values."""
+
+    defaults: dict[str, Scalar] = Field(default_factory=dict, examples=[{"max_num_seqs": 4}])
+    """Other values for placeholders of the command."""
+
+
 class Gx10(Settings):
     """What this package adds to a recipe of spark-vllm-docker."""
 
@@ -105,7 +150,19 @@ class Gx10(Settings):
     """How long a start may take until the first completion. Boot takes 12 to 13 minutes for 82 GiB per rank."""
 
     stop_timeout_seconds: int = Field(default=60, ge=5)
-    """How long a stop may take before processes are killed."""
+    """How long a stop may take, after the drain, before processes are killed."""
+
+    drain_timeout_seconds: int = Field(default=600, ge=0)
+    """How long a planned stop waits for running requests; new ones are refused meanwhile."""
+
+    liveness: Liveness = Liveness()
+    """When a running engine counts as dead."""
+
+    budget: Budget = Budget()
+    """How often the gang is started again by itself."""
+
+    fallbacks: tuple[Fallback, ...] = ()
+    """What to give up, in this order, one rung for each start that fails because memory ran out. None: nothing."""
 
     boot_lines: tuple[BootLine, ...] = ()
     """Log lines that prove that optional features were really wired up."""

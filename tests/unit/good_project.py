@@ -57,6 +57,7 @@ class GoodProject:
     def at(cls, root: Path) -> GoodProject:
         """The good project, in an empty directory."""
         recipe = yaml.safe_load((PROJECT / "recipes/nemotron-3-ultra-nvfp4.yaml").read_text())
+        del recipe["gx10"]["fallbacks"]  # they hold for the one command, and tests write others
         return cls(root, copy.deepcopy(FOUR), recipe, copy.deepcopy(NODE_IMAGE))
 
     def write(self, texts: dict[str, str] | None = None) -> None:

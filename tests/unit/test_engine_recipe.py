@@ -112,6 +112,7 @@ def test_every_limit_of_the_mission_names_its_pitfall() -> None:
         "speculative_tokens": 3,
         "memory_gib": 110,
         "memory_margin_gib": 0.5,
+        "memory_floor_gib": 105,
     }
     assert all(len(limit.reason) > 30 for limit in values.values())
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .host_side import SECONDS, Code, command_on_path, free_port, refused, run, start, wait_until
+from .host_side import SECONDS, Code, command_on_path, free_port, refused, run, start
 
 RAY = r"""
 import os, pathlib, sys, time
@@ -295,87 +295,3 @@ def test_proxy_of_the_environment_is_not_asked_for_the_own_engine(engine: Engine
     proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy"), "http://127.0.0.1:1")
     done = run("completion", "--url", engine.url, "--model", "nano", env={**proxy, "no_proxy": ""})
     assert done.returncode == 0, done.stderr
-
-
-SYSTEMCTL = r"""
-import os, pathlib, sys
-home = pathlib.Path(os.environ["FAKE_SYSTEMD"])
-with (home / "asked").open("a") as log:
-    log.write(" ".join(sys.argv[1:]) + "\n")
-if sys.argv[1] == "start" and (home / "absent").exists():
-    sys.exit("Failed to start engine.service: Unit engine.service not found.")
-if sys.argv[1] == "show":
-    states = (home / "states").read_text().splitlines()
-    if len(states) > 1:
-        (home / "states").write_text("\n".join(states[1:]))
-    print(states[0].replace(" ", "\n"))
-"""
-STARTING = "LoadState=loaded ActiveState=activating SubState=start-post NRestarts=0 Result=success"
-BETWEEN = "LoadState=loaded ActiveState=activating SubState=auto-restart NRestarts=7 Result=exit-code"
-INACTIVE = "LoadState=loaded ActiveState=inactive SubState=dead NRestarts=0 Result=success"
-FAILED = "LoadState=loaded ActiveState=failed SubState=failed NRestarts=0 Result=timeout"
-ACTIVE = "LoadState=loaded ActiveState=active SubState=running NRestarts=0 Result=success"
-
-
-@pytest.fixture
-def systemd(tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Set the states that a unit goes through; returns the environment in which systemctl tells them."""
-    env = {**command_on_path(tmp_path / "bin", "systemctl", SYSTEMCTL), "FAKE_SYSTEMD": str(tmp_path)}
-    command_on_path(tmp_path / "bin", "journalctl", "print('CUDA out of memory')")
-
-    def goes_through(*states: str) -> dict[str, str]:
-        (tmp_path / "states").write_text("\n".join(states))
-        return env
-
-    return goes_through
-
-
-def test_unit_is_started_and_waited_for(systemd: Callable[..., dict[str, str]], tmp_path: Path) -> None:
-    done = run("await_unit", "engine.service", "--seconds", SECONDS, env=systemd(f"{INACTIVE} Job=7", STARTING, ACTIVE))
-    assert done.returncode == 0, done.stderr
-    assert "engine.service is active after" in done.stdout
-    asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked[:2] == ["reset-failed -- engine.service", "start --no-block -- engine.service"]
-
-
-@pytest.mark.parametrize(
-    ("states", "seconds", "told"),
-    [
-        ([STARTING, FAILED], SECONDS, ["is failed (failed, timeout)", "CUDA out of memory"]),
-        ([INACTIVE], SECONDS, ["is inactive (dead, success)", "journalctl --unit engine.service"]),
-        ([BETWEEN], 1, ["is activating (auto-restart, exit-code)", "7 restarts", "CUDA out of memory"]),
-    ],
-    ids=["failed", "its need failed", "restarts for ever"],
-)
-def test_unit_that_does_not_come_up_is_told_with_its_last_line(
-    systemd: Callable[..., dict[str, str]], states: list[str], seconds: float, told: list[str]
-) -> None:
-    started = time.monotonic()
-    done = run("await_unit", "engine.service", "--seconds", seconds, env=systemd(*states))
-    refused(done, *told)
-    assert time.monotonic() - started < SECONDS / 2
-
-
-def test_unit_that_looks_dead_between_two_starts_is_waited_for(systemd: Callable[..., dict[str, str]]) -> None:
-    env = systemd(STARTING, INACTIVE, STARTING, FAILED, BETWEEN, ACTIVE)
-    done = run("await_unit", "engine.service", "--seconds", SECONDS, env=env)
-    assert done.returncode == 0, done.stderr
-
-
-def test_unit_that_does_not_exist_is_told_so(systemd: Callable[..., dict[str, str]], tmp_path: Path) -> None:
-    (tmp_path / "absent").touch()
-    refused(run("await_unit", "engine.service", "--seconds", 5, env=systemd(INACTIVE)), "engine.service not found")
-
-
-def test_waiting_tells_what_the_unit_is_at(systemd: Callable[..., dict[str, str]]) -> None:
-    ten_times_as_fast = {"time.monotonic": Code("lambda clock=__import__('time').monotonic: 10 * clock()")}
-    words = ("await_unit", "engine.service", "--seconds", 10 * SECONDS)
-    running = start(*words, env=systemd(STARTING), settings=ten_times_as_fast)
-    assert running.stdout
-    line: list[str] = []
-    reader = threading.Thread(target=lambda: line.append(running.stdout.readline()), daemon=True)
-    reader.start()
-    assert wait_until(lambda: line)
-    running.kill()
-    running.communicate()
-    assert "start-post: CUDA out of memory" in line[0]

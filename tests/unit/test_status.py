@@ -10,7 +10,7 @@ from gx10.engine import gang_files, units
 from gx10.engine.description import Description, describe
 from gx10.engine.image_inputs import LABEL
 from gx10.remote import Answer
-from gx10.status import serving, status_table
+from gx10.status import gang_line, serving, status_table
 
 GENERATION = "0123456789abcdef"
 
@@ -28,6 +28,7 @@ def content_host(description: Description, host: str) -> list[dict[str, Any]]:
     active = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running"}
     parts = {gang_files.ray_unit(cluster, host): units.RAY_CONTAINER}
     parts |= {gang_files.ENGINE_UNIT: units.ENGINE_CONTAINER} if head else {}
+    gang = {"phase": "serving", "life": f"{GENERATION}.7", "failures": 0, "attempts": 4, "fallback": 0, "waiting": []}
     container = {"labels": {units.GENERATION_LABEL: GENERATION}}
     return [
         {
@@ -35,11 +36,12 @@ def content_host(description: Description, host: str) -> list[dict[str, Any]]:
             "containers": dict.fromkeys(parts.values(), container),
         },
         {"model": {"files": 8, "bytes": 1000, "unproven": []}},
-        {"units": dict.fromkeys(parts, active)},
+        {"units": dict.fromkeys([*parts, gang_files.GANG_UNIT], active)},
         {
             "models": [description.served_name] if head else None,
             "memory": {"MemTotal": 2**37, "MemAvailable": 2**36},
             "described": GENERATION,
+            "gang": gang if head else None,
         },
     ]
 
@@ -63,6 +65,7 @@ def test_a_cluster_as_described_is_in_sync(description: Description) -> None:
         ("gx10-4", 3, "described", "another"),
         ("gx10-1", 3, "models", ["another"]),
         ("gx10-1", 3, "models", None),
+        ("gx10-1", 3, "gang", None),
     ],
 )
 def test_one_concern_of_one_host_is_enough_to_be_out_of_sync(
@@ -79,4 +82,22 @@ def test_a_host_that_does_not_answer_is_unknown_and_not_in_sync(description: Des
     table = status_table(description, told)
     shown = [str(cell) for column in table.columns for cell in column.cells]
     assert "unreachable: timed out" in shown
-    assert shown.count("unknown") == 5
+    assert shown.count("unknown") == 6
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"phase": "gathering", "waiting": ["gx10-3 does not answer"]}, "waits: gx10-3 does not answer"),
+        ({"phase": "failed", "spent": "4 attempts; the last: x"}, "4 attempts; the last: x. `gx10 start` resumes"),
+        ({"fallback": 1, "fallback_name": "without MTP"}, "fallback 1 (without MTP)"),
+        ({"rolled_back": {"from": "g2", "to": "g1"}}, "g2 did not start and g1 was put back"),
+        ({"failures": 2}, "2 of 4 attempts failed"),
+    ],
+)
+def test_the_gang_says_what_keeps_it_from_full_service(
+    description: Description, told: dict[str, object], shown: str
+) -> None:
+    answered = answers(description)
+    answered["gx10-1"].value[3]["gang"] |= told
+    assert shown in gang_line(description, answered).plain

@@ -1,9 +1,13 @@
-"""Memory of a host, and what its engine's API says it serves: argv[1] is JSON {"url"}; prints one JSON object."""
+"""Memory of a host, what its engine's API serves, and what the head's supervisor says of the gang.
+
+argv[1] is JSON {"url"}; prints one JSON object.
+"""
 
 import http.client
 import json
 import pathlib
 import sys
+import time
 import urllib.request
 
 url = json.loads(sys.argv[1])["url"]
@@ -25,4 +29,9 @@ memory = dict(line.split(":") for line in pathlib.Path("/proc/meminfo").read_tex
 told = {name: int(memory[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable")}
 generation = pathlib.Path("/etc/gx10/generation.env")
 described = generation.read_text().strip().partition("=")[2] if generation.exists() else None
-print(json.dumps({"models": models(), "memory": told, "described": described}))
+picture = pathlib.Path("/run/gx10/gang.json")
+try:
+    gang = json.loads(picture.read_text())["picture"] if time.time() - picture.stat().st_mtime < 60 else None
+except (OSError, ValueError, LookupError):
+    gang = None
+print(json.dumps({"gang": gang, "models": models(), "memory": told, "described": described}))

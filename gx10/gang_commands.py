@@ -1,0 +1,139 @@
+"""`gx10 start`, `stop`, `restart`, `logs` and `why`: the gang on the command line."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gx10.cli import ERROR, described
+
+if TYPE_CHECKING:
+    from gx10.engine.description import Description
+
+CONTROL = "/usr/local/lib/gx10/gang_control.py"
+EXPLAIN = "/usr/local/lib/gx10/gang_why.py"
+UNITS = ("gx10-gang.service", "ray-head.service", "ray-worker.service", "vllm-engine.service")
+SPARE_SECONDS = 120
+
+
+def _control(*words: str) -> None:
+    """Have the head's supervisor do something, and show what it says until it is done."""
+    from gx10.remote import ssh_arguments  # noqa: PLC0415 - only where a host is asked
+
+    description = described()
+    told = ["python3", CONTROL, *words]
+    done = subprocess.run([*ssh_arguments(description, description.cluster.head), shlex.join(told)], check=False)
+    sys.exit(ERROR if done.returncode else 0)
+
+
+DRAIN = click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0),
+    help="Seconds to wait for running requests; default: the recipe's drain_timeout_seconds.",
+)
+
+
+def _drain(seconds: float | None) -> list[str]:
+    return [] if seconds is None else ["--drain-timeout", f"{seconds:g}"]
+
+
+@click.command()
+@click.option("--full", is_flag=True, help="Take back what fallbacks gave up.")
+def start(full: bool) -> None:
+    """Start the gang, also after its budget was spent, and wait until it serves."""
+    _control("start", *(["--full"] if full else []))
+
+
+@click.command()
+@DRAIN
+def stop(drain_timeout: float | None) -> None:
+    """Let running requests end, then stop the gang until `gx10 start` or the next deploy."""
+    _control("stop", *_drain(drain_timeout))
+
+
+@click.command()
+@DRAIN
+def restart(drain_timeout: float | None) -> None:
+    """Let running requests end, then restart the gang and wait until it serves."""
+    _control("restart", *_drain(drain_timeout))
+
+
+@click.command()
+@click.option("--host", "hosts", multiple=True, help="Only this host; may be given more than once.")
+@click.option("--generation", default="", help="Only this generation, or this life of it: GENERATION.NUMBER.")
+@click.option("--since", default="-1h", show_default=True, help="As journalctl takes it.")
+@click.option("--lines", default=0, help="Only the last so many lines of all together.")
+def logs(hosts: tuple[str, ...], generation: str, since: str, lines: int) -> None:
+    """Show what supervisors, Ray and engine wrote on every host, merged in the order of time."""
+    description = described()
+    entries, silent = journal(description, hosts or tuple(description.cluster.hosts), generation, since)
+    for entry in entries[-lines:] if lines else entries:
+        click.echo(line_of(entry))
+    for sentence in silent:
+        click.echo(sentence, err=True)
+    sys.exit(ERROR if silent else 0)
+
+
+@click.command()
+def why() -> None:
+    """Say in a few sentences why the cluster does not serve, or what happened last, with evidence."""
+    from gx10.remote import run  # noqa: PLC0415
+
+    description = described()
+    answer = run(description, description.cluster.head, ["python3", EXPLAIN])
+    if not answer.ok:
+        click.echo(
+            f"The head {description.cluster.head} does not say: {answer.reason}. Is it on, and is its management "
+            "cable in? `gx10 status` asks the others.",
+            err=True,
+        )
+        sys.exit(ERROR)
+    click.echo(answer.value, nl=False)
+
+
+def journal(
+    description: Description, hosts: tuple[str, ...], generation: str, since: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Journal entries of the gang on hosts in the order of time, and a sentence for each host that did not answer."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    from gx10.remote import run  # noqa: PLC0415
+
+    words = ["journalctl", "--output", "json", "--no-pager", "--quiet", "--since", since]
+    words += [f"--unit={unit}" for unit in UNITS]
+    with ThreadPoolExecutor(max(1, len(hosts))) as pool:
+        answers = list(pool.map(lambda host: run(description, host, words, seconds=120), hosts))
+    entries = []
+    for answer in answers:
+        if answer.ok:
+            told = [json.loads(line) for line in answer.value.splitlines()]
+            entries += [{**entry, "host": answer.host} for entry in told if of_generation(entry, generation)]
+    entries.sort(key=lambda entry: int(entry["__REALTIME_TIMESTAMP"]))
+    return entries, [f"{answer.host}: {answer.reason}" for answer in answers if not answer.ok]
+
+
+def of_generation(entry: dict[str, Any], generation: str) -> bool:
+    """Whether an entry belongs to a generation, or to one life of it; an empty one is any."""
+    wanted, _, life = generation.partition(".")
+    if not wanted:
+        return True
+    return bool(entry.get("GX10_GENERATION") == wanted and (not life or entry.get("GX10_LIFE") == life))
+
+
+def line_of(entry: dict[str, Any]) -> str:
+    """One line: time, host, part, life, text."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    moment = datetime.fromtimestamp(int(entry["__REALTIME_TIMESTAMP"]) / 1e6, tz=UTC)
+    message = entry.get("MESSAGE", "")
+    if isinstance(message, list):  # bytes that are no text
+        message = bytes(message).decode(errors="replace")
+    part = entry.get("GX10_RANK", "").partition("/")[2] or entry.get("_SYSTEMD_UNIT", "").removesuffix(".service")
+    generation = entry.get("GX10_GENERATION", "")
+    life = f"{generation[:8]}.{entry.get('GX10_LIFE', '')}" if generation else "-"
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z {entry['host']} {part} {life} {message}"

@@ -1,0 +1,289 @@
+"""Four hosts and a head's judgement over them in one process, on a clock that only the test moves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from .host_side import PROGRAMS
+
+sys.path.insert(0, str(PROGRAMS))
+import gang_agent
+import gang_conductor
+import gang_kept
+import gang_liveness
+import gang_store
+
+NAMES = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
+STEP = 0.5
+START_SECONDS = 5
+"""How long the made engine loads."""
+
+IDLE = {"ActiveState": "inactive", "SubState": "dead", "MainPID": "0", "Job": "0"}
+RUNNING = {"ActiveState": "active", "SubState": "running", "MainPID": "7", "Job": "0"}
+LOADING = {"ActiveState": "activating", "SubState": "start-post", "MainPID": "7", "Job": "0"}
+DEAD = {
+    "ActiveState": "failed", "SubState": "failed", "MainPID": "0", "Job": "0", "Result": "exit-code",
+    "ExecMainCode": "1", "ExecMainStatus": "137",
+}  # fmt: skip
+
+
+class MadeHost:
+    """A host without systemd, Docker or a kernel."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name = world, name
+        self.unit: dict[str, dict[str, str]] = {}
+        self.processes: dict[str, str] = {}
+        """Life by unit."""
+        self.boots = 0
+        self.lacks: list[str] = []
+        self.stubborn = False
+        self.loaded_at = 0.0
+        self.out_of_memory: list[str] = []
+        self.kills = 0
+
+    def units(self, names: list[str]) -> dict[str, dict[str, str]]:
+        """States of units."""
+        engine = self.unit.get("engine")
+        whole = len(self.world.lives_of("ray")) == len(NAMES)
+        if engine is LOADING and whole and self.world.now >= self.loaded_at and self.world.loads:
+            self.unit["engine"] = RUNNING
+        if engine is RUNNING and not whole and not self.world.api.hangs:
+            self.die("engine")
+        return {name: self.unit.get(name, IDLE) for name in names}
+
+    def start(self, unit: str, life: str, _rank: str, fallback: int) -> None:
+        """Start a unit."""
+        self.world.starts.append((self.name, unit, life, fallback))
+        self.processes[unit] = life
+        self.unit[unit] = LOADING if unit == "engine" else RUNNING
+        self.loaded_at = self.world.now + START_SECONDS
+
+    def stop(self, unit: str) -> None:
+        """Stop a unit, unless it hangs."""
+        if not self.stubborn:
+            self.world.stops.append((self.name, unit))
+            self.unit[unit] = IDLE
+            self.processes.pop(unit, None)
+
+    def die(self, unit: str) -> None:
+        """Let a unit's process end by itself."""
+        self.unit[unit] = {**DEAD, "ExecMainExitTimestampMonotonic": str(int(self.world.now * 1e6))}
+        self.processes.pop(unit, None)
+
+    def ranks(self) -> list[str]:
+        """Lives on this host."""
+        return sorted(set(self.processes.values()))
+
+    def kill(self, but: str = "") -> None:
+        """SIGKILL."""
+        self.kills += 1
+        for unit, life in list(self.processes.items()):
+            if life != but:
+                self.die(unit)
+
+    def boot(self) -> str:
+        """Boot."""
+        return f"boot {self.boots}"
+
+    def memory_gib(self) -> float:
+        """Memory."""
+        return 100.0
+
+    def needs(self) -> list[str]:
+        """What it lacks."""
+        return self.lacks
+
+    def evidence(self, _since: float) -> dict[str, Any]:
+        """What is left of a life."""
+        return {"kernel": [], "out_of_memory": self.out_of_memory, "logs": {}, "memory": ""}
+
+
+class MadeLink:
+    """A cable between the head and a host."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name = world, name
+        self.order: dict[str, Any] | None = None
+        self.report: dict[str, Any] | None = None
+        self.heard = world.now
+        self.offset = 0.0
+
+    def ask(self) -> None:
+        """Order once, if the cable is in and the host is on."""
+        if self.order is not None and self.name not in self.world.cut | self.world.off:
+            self.report, self.heard = self.world.agents[self.name].obey(self.order), self.world.now
+
+
+class MadeApi:
+    """An engine's API."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.running = 0
+        self.tokens = 0
+        self.mute = False
+        self.hangs = False
+        self.refuses = ""
+        self.canaries = 0
+
+    def metrics(self) -> str | None:
+        """Counters."""
+        if self.mute or not self.world.serves():
+            return None
+        told = {"num_requests_running": self.running, "num_requests_waiting": 0, "kv_cache_usage_perc": 0}
+        told["iteration_tokens_total_count"] = self.tokens
+        return "".join(f'vllm:{name}{{engine="0"}} {value}\n' for name, value in told.items())
+
+    def completion(self, _seconds: float) -> str:
+        """A canary."""
+        self.canaries += 1
+        if self.hangs or not self.world.serves() or self.world.cut:
+            return "no answer"
+        self.tokens += 0 if self.refuses else 1
+        return self.refuses
+
+
+class MadeDoor:
+    """A door that remembers where it stood."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def move(self, step: int) -> str:
+        """Move."""
+        if not self.steps or self.steps[-1] != step:
+            self.steps.append(step)
+        return ""
+
+
+CONFIG: dict[str, Any] = {
+    "cluster": "four", "head": NAMES[0], "hosts": dict.fromkeys(NAMES, "127.0.0.1"), "lease_seconds": 20,
+    "silence_seconds": 6, "hook": None, "ray_unit": "ray", "start_timeout_seconds": 60, "stop_timeout_seconds": 10,
+    "drain_timeout_seconds": 30, "liveness": {"canary_seconds": 10, "deadline_seconds": 10, "misses": 2},
+    "budget": {"attempts": 3, "stable_seconds": 10, "daily": 100, "rollback_after": 2},
+    "fallbacks": [{"name": "without MTP", "file": ""}, {"name": "four sequences", "file": ""}],
+    "files": ["/etc/gx10/generation.env"],
+}  # fmt: skip
+
+
+class World:
+    """Four hosts, their cables, an engine and the head's conductor."""
+
+    def __init__(self, path: Path, **config: Any) -> None:  # noqa: ANN401
+        self.path, self.now = path, 1000.0
+        self.settings = {**CONFIG, **config}
+        self.loads = True
+        self.cut: set[str] = set()
+        self.off: set[str] = set()
+        self.starts: list[tuple[str, str, str, int]] = []
+        self.stops: list[tuple[str, str]] = []
+        self.told: list[str] = []
+        for name in NAMES:
+            self.describe(name, "g1")
+        self.hosts = {name: MadeHost(self, name) for name in NAMES}
+        self.agents = {name: self.agent(name) for name in NAMES}
+        self.api, self.door = MadeApi(self), MadeDoor()
+        self.links = {name: MadeLink(self, name) for name in NAMES}
+        self.conductor = self.conducted()
+
+    def describe(self, name: str, generation: str) -> None:
+        """Deploy a generation's files to a host."""
+        file = self.path / name / "etc/gx10/generation.env"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"GX10_GENERATION={generation}\n")
+
+    def config(self, name: str) -> dict[str, Any]:
+        """Configuration of a host's supervisor."""
+        return {**self.settings, "host": name, "engine_unit": "engine" if name == NAMES[0] else None}
+
+    def agent(self, name: str) -> Any:  # noqa: ANN401
+        """A host's supervisor, started anew."""
+        root = self.path / name
+        files = gang_kept.Files(self.config(name), root, root / "gang/kept")
+        return gang_agent.Agent(self.config(name), self.hosts[name], lambda: self.now, files, root / "run")
+
+    def conducted(self) -> Any:  # noqa: ANN401
+        """The head's conductor, started anew."""
+        config = self.config(NAMES[0])
+        self.liveness = gang_liveness.Liveness(self.api, config["liveness"], lambda: self.now, threads=False)
+        self.store = gang_store.Store(config, self.path / "state", self.path / "run")
+        clock = lambda: self.now  # noqa: E731
+        return gang_conductor.Conductor(
+            config, self.links, self.liveness, self.door, self.store, clock=clock, wall=clock, tell=self.told.append
+        )
+
+    def lives_of(self, unit: str) -> dict[str, str]:
+        """Life of a unit's process by host, where it runs and can be reached."""
+        return {
+            name: host.processes[unit]
+            for name, host in self.hosts.items()
+            if unit in host.processes and name not in self.off
+        }
+
+    def serves(self) -> bool:
+        """Whether an engine answers."""
+        return self.hosts[NAMES[0]].unit.get("engine") is RUNNING and NAMES[0] not in self.off
+
+    def wish(self, want: str, **told: Any) -> None:  # noqa: ANN401
+        """Ask for something as gang_control does."""
+        import gang_control  # noqa: PLC0415
+
+        gang_control.ask({"want": want, **told}, self.path / "state/wish.json")
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; no two lives ever have a rank at the same moment."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now += STEP
+            for name, agent in self.agents.items():
+                if name not in self.off:
+                    agent.step()
+            if NAMES[0] not in self.off:
+                for link in self.links.values():
+                    link.ask()
+                if self.phase in ("serving", "draining"):
+                    self.liveness.look()
+                self.conductor.step()
+            lives = {life for host in self.hosts.values() for life in host.processes.values()}
+            assert len(lives) <= 1, f"ranks of {lives} at once"
+
+    def until(self, phase: str, seconds: float = 120) -> float:
+        """Let time pass until a phase is reached; returns how long that took."""
+        started = self.now
+        while self.phase != phase:
+            assert self.now - started < seconds, f"{self.phase} {self.conductor.now['waiting']} after {seconds} s"
+            self.pass_time(STEP)
+        return self.now - started
+
+    @property
+    def phase(self) -> str:
+        """The conductor's phase."""
+        phase: str = self.conductor.now["phase"]
+        return phase
+
+    @property
+    def life(self) -> str:
+        """The life that is on."""
+        life: str = self.conductor.now["life"]
+        return life
+
+    def power_off(self, *names: str) -> None:
+        """Cut the power."""
+        for name in names:
+            self.off.add(name)
+            self.hosts[name].unit.clear()
+            self.hosts[name].processes.clear()
+
+    def power_on(self, *names: str) -> None:
+        """Boot; what was below /run is gone."""
+        for name in names:
+            self.off.discard(name)
+            self.hosts[name].boots += 1
+            (self.path / name / "run/agent.json").unlink(missing_ok=True)
+            self.agents[name] = self.agent(name)
+            if name == NAMES[0]:
+                (self.path / "run/gang.json").unlink(missing_ok=True)
+                self.conductor = self.conducted()
