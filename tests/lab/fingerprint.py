@@ -25,8 +25,9 @@ for ref in run("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").
     told["image " + ref] = json.loads(run("docker", "image", "inspect", ref))[0]["RootFS"]
 for name in run("docker", "ps", "--format", "{{.Names}}").split():
     found = json.loads(run("docker", "container", "inspect", name))[0]
-    told["container " + name] = [found["Config"]["Labels"], found["Config"]["Cmd"], found["Config"]["Image"]]
-for unit in ["ray-head", "ray-worker", "vllm-engine", "gx10-share", "gx10-firewall"]:
+    labels = {key: value for key, value in found["Config"]["Labels"].items() if key != "gx10.life"}
+    told["container " + name] = [labels, found["Config"]["Cmd"], found["Config"]["Image"]]
+for unit in ["ray-head", "ray-worker", "vllm-engine", "gx10-gang", "gx10-share", "gx10-firewall"]:
     told["unit " + unit] = run("systemctl", "show", "-p", "ActiveState,UnitFileState,NeedDaemonReload", unit)
 told["nft"] = run("nft", "list", "table", "inet", "gx10")
 print(json.dumps(told))

@@ -33,7 +33,7 @@ def test_a_deploy_killed_at_random_moments_ends_like_an_undisturbed_one(served: 
 def undo(lab: Lab) -> None:
     """Take the hosts back to before the gang was described, with the image and its archive kept on the head."""
     for name in HOSTS:
-        unit = "ray-head.service" if name == "gx10-1" else "ray-worker.service"
-        lab.run(name, "systemctl", "disable", "--now", *(["vllm-engine.service"] if name == "gx10-1" else []), unit)
+        lab.run(name, "systemctl", "disable", "--now", "gx10-gang.service")
         lab.run(name, "sh", "-c", "rm -rf /etc/gx10 /etc/sysctl.d/90-gx10.conf /srv/models/* /srv/models/.gx10* "
-                "/etc/systemd/system/ray-* /etc/systemd/system/vllm-* /usr/local/lib/gx10")  # fmt: skip
+                "/etc/systemd/system/ray-* /etc/systemd/system/vllm-* /etc/systemd/system/gx10-gang* "
+                "/var/lib/gx10/gang /usr/local/lib/gx10")  # fmt: skip

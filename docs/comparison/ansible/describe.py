@@ -34,7 +34,7 @@ def service_files(service: host_files.Service) -> list[dict[str, str]]:
 def of_host(description: Description, name: str) -> dict[str, Any]:
     """Variables of one host."""
     cluster = description.cluster
-    gang = gang_files.ray_files(description, name)
+    gang = gang_files.ray_files(description, name) + gang_files.supervisor_files(description, name)
     parts = [gang_files.ray_unit(cluster, name)]
     if name == cluster.head:
         gang += gang_files.engine_files(description)
@@ -44,7 +44,7 @@ def of_host(description: Description, name: str) -> dict[str, Any]:
         "share_files": service_files(host_files.share(description, name)),
         "firewall_files": service_files(host_files.firewall(description)),
         "gang_files": [described_file(file.path, file.content, file.mode) for file in gang],
-        "gang_units": parts,
+        "gang_units": [gang_files.GANG_UNIT],
         "gang_containers": [CONTAINERS[part] for part in parts],
     }
 

@@ -1,0 +1,169 @@
+"""The fault matrix: `make chaos`, or `python -m tests.chaos.run [--only WORD] [--repeat N] [--long] [--out FILE]`.
+
+Each case strikes a gang that serves, under a light stream of requests, and nobody helps: what is waited for is a
+completion of another life (or that nothing happens), while a watcher outside of the hosts looks for ranks of two lives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from gx10.lab.lab import Lab
+
+from .cases import CASES, EITHER, EVIDENCE, HANG, NOTHING, POWER, Case
+from .load import Load
+from .outside import Watcher, picture
+
+PROJECT = Path(__file__).resolve().parents[2]
+STABLE_SECONDS = 13
+BACK_SECONDS = 420
+QUIET_SECONDS = 45
+DETECT_SECONDS = {EVIDENCE: 5, HANG: 45}
+RECOVERY = 1.3
+
+
+def serving(lab: Lab, other_than: str, seconds: float) -> dict[str, Any] | None:
+    """Wait until a life serves that is another one than named; nothing when time is over."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        now = picture(lab)
+        if now and now["phase"] == "serving" and now["life"] != other_than:
+            return now
+        if now and now["phase"] == "failed":
+            return None
+        time.sleep(0.2)
+    return None
+
+
+def settled(lab: Lab) -> str:
+    """Wait until a life has served for long enough to be a good one; returns its name."""
+    until = time.monotonic() + BACK_SECONDS
+    while time.monotonic() < until:
+        now = picture(lab)
+        if now and now["phase"] == "serving" and time.time() - now["since"] > STABLE_SECONDS:
+            return str(now["life"])
+        time.sleep(0.2)
+    raise SystemExit(f"chaos: the gang does not serve: {picture(lab)}")
+
+
+def cold_start(lab: Lab) -> float:
+    """Seconds from "every rank is gone" to a completion, of a planned restart."""
+    life = settled(lab)
+    lab.run("gx10-1", "python3", "/usr/local/lib/gx10/gang_control.py", "restart", timeout_seconds=BACK_SECONDS)
+    now = serving(lab, life, BACK_SECONDS)
+    if now is None:
+        raise SystemExit("chaos: the gang does not come back from a planned restart")
+    started = lab.run("gx10-1", "sh", "-c", "journalctl -u gx10-gang -o short-unix --no-pager | grep 'gang: gathering'")
+    return float(now["since"] - float(started.stdout.splitlines()[-1].split()[0]))
+
+
+def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
+    """Carry out one case; returns what came of it."""
+    life = settled(lab)
+    began = time.time()
+    told: dict[str, Any] = {"case": case.name, "kind": case.kind, "life": life}
+    with Watcher(lab) as watcher:
+        case.strike(lab)
+        hit = time.time()
+        detected, healed = None, hit
+        pending = case.heal_after
+        until = hit + case.heal_after + (QUIET_SECONDS if case.kind in (NOTHING, EITHER) else BACK_SECONDS)
+        after = None
+        while time.time() < until:
+            if pending and time.time() - hit >= pending:
+                case.heal(lab)
+                healed, pending = time.time(), 0
+            now = picture(lab)
+            # A head without power says nothing: a life is over when it cannot be asked.
+            if detected is None and case.kind != POWER and now and (now["life"], now["phase"]) != (life, "serving"):
+                detected = time.time()
+                until = max(until, detected + BACK_SECONDS)
+            if not pending and now and now["phase"] == "serving" and now["life"] != life:
+                after = now
+                break
+            if now and now["phase"] == "failed":
+                break
+            time.sleep(0.1)
+        if after:
+            load.answered(1, 30)
+    ended = float(after["since"]) if after else None
+    told |= {
+        "detect_seconds": round(detected - began, 1) if detected else None,
+        "serve_seconds": round(ended - began, 1) if ended else None,
+        # From the moment the fault was over: before it nothing can serve.
+        "recovery_seconds": round(ended - max(healed, detected or 0), 1) if ended else None,
+        "cold_starts": round((ended - max(healed, detected or 0)) / cold, 2) if ended else None,
+        "after": after["life"] if after else None,
+        "violations": watcher.violations,
+        "scans": watcher.scans,
+        "requests": dict(load.outcomes(began)),
+    }
+    told["problems"] = list(problems(case, told))
+    return told
+
+
+def problems(case: Case, told: dict[str, Any]) -> list[str]:
+    """What a case did not hold, as sentences."""
+    found = []
+    changed = told["after"] is not None
+    if case.kind == NOTHING and (changed or told["detect_seconds"]):
+        found.append("the gang was restarted, and need not have been")
+    if case.kind not in (NOTHING, EITHER) and not changed:
+        found.append("the gang does not serve again")
+    if case.kind == EITHER and told["detect_seconds"] and not changed:
+        found.append("the gang does not serve again")
+    if (bound := DETECT_SECONDS.get(case.kind)) and (told["detect_seconds"] or 999) > bound:
+        found.append(f"detected after {told['detect_seconds']} s, the bound is {bound} s")
+    if changed and told["cold_starts"] > RECOVERY:
+        found.append(f"recovery took {told['cold_starts']} cold starts, the target is {RECOVERY}")
+    found += [f"two lives at once: {line}" for line in told["violations"]]
+    if late := told["requests"].get("late"):
+        found.append(f"{late} requests got no answer and no refusal")
+    return found
+
+
+def main() -> None:
+    """Run the matrix."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", default=[], help="cases whose name holds this word")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--long", action="store_true", help="also the cases that last ten minutes")
+    parser.add_argument("--from-case", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after so long")
+    parser.add_argument("--out", type=Path, default=PROJECT / ".cache/chaos.json")
+    arguments = parser.parse_args()
+    lab = Lab.for_checkout(PROJECT)
+    chosen = [
+        case
+        for case in CASES[arguments.from_case :]
+        if (arguments.long or not case.long) and all(word in case.name for word in arguments.only)
+    ]
+    until = time.monotonic() + arguments.seconds
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    told = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"runs": []}
+    told["cold_start_seconds"] = told.get("cold_start_seconds") or round(cold_start(lab), 1)
+    print(f"cold start {told['cold_start_seconds']} s", flush=True)
+    with Load(lab, every=1, tokens=16) as load:
+        for _ in range(arguments.repeat):
+            for case in chosen:
+                if time.monotonic() > until:
+                    break
+                result = struck(lab, case, load, told["cold_start_seconds"])
+                told["runs"].append(result)
+                arguments.out.write_text(json.dumps(told, indent=1))
+                words = "; ".join(result["problems"]) or "ok"
+                print(
+                    f"{case.name}: detect {result['detect_seconds']} s, serve {result['serve_seconds']} s, "
+                    f"{result['cold_starts']} cold starts, {result['requests']}: {words}",
+                    flush=True,
+                )
+    sys.exit(1 if any(run["problems"] for run in told["runs"]) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""One rank lost: the whole gang comes back as another life. A planned restart under load cuts nobody off."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from gx10.lab.lab import Lab
+from tests.chaos.load import Load
+from tests.chaos.outside import Watcher, picture, processes
+
+from .deployment import gx10
+
+pytestmark = pytest.mark.lab
+
+BACK_SECONDS = 200
+
+
+def serving_after(lab: Lab, life: str) -> str:
+    """Wait until another life than this one serves; returns its name."""
+    deadline = time.monotonic() + BACK_SECONDS
+    while True:
+        now = picture(lab)
+        if now and now["phase"] == "serving" and now["life"] != life:
+            return str(now["life"])
+        assert time.monotonic() < deadline, f"not serving again after {BACK_SECONDS} s: {now}"
+        time.sleep(0.25)
+
+
+def test_a_rank_that_is_killed_brings_the_whole_gang_back_as_another_life(served: Lab) -> None:
+    life = serving_after(served, "")
+    with Watcher(served) as watcher:
+        rank = next(one for one in processes(served) if one.host == "gx10-3" and "RayWorkerProc" in one.command)
+        rank.send(signal.SIGKILL)
+        after = serving_after(served, life)
+    assert {one.life for one in processes(served)} == {after}
+    assert watcher.lives >= {life, after}
+    assert watcher.violations == []
+    assert "gx10-1: " in gx10("why").stdout
+
+
+def test_a_planned_restart_under_load_cuts_no_request_off(served: Lab) -> None:
+    life = serving_after(served, "")
+    with Load(served, every=0.5, tokens=64) as load, Watcher(served) as watcher:
+        assert load.answered(3, seconds=60)
+        restarted = gx10("restart")
+        assert restarted.returncode == 0, restarted.stdout + restarted.stderr
+        assert load.answered(2, seconds=60)
+    outcomes = load.outcomes()
+    assert set(outcomes) <= {"ok", "refused"}, [one for one in load.results if one["outcome"] not in ("ok", "refused")]
+    assert outcomes["refused"], "the door was never closed: nothing was tested"
+    assert picture(served)["life"] != life  # type: ignore[index]
+    assert watcher.violations == []
