@@ -35,6 +35,10 @@ test: system install ## Everything: `make check`, then the tests on the lab's ho
 	@scripts/check
 	@scripts/test-lab
 
+.PHONY: chaos
+chaos: system install ## The fault matrix against a lab that serves: each case three times, results in .cache/chaos.json
+	@$(BIN)/python -m tests.chaos.run
+
 .PHONY: bench-noop
 bench-noop: install ## Time a deploy that changes nothing, and count what it asks each host
 	@$(BIN)/python -m gx10.bench.noop
