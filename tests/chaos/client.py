@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 LATE_SECONDS = 90
 
 
-def once(url: str, model: str, tokens: int) -> dict[str, object]:
-    """Ask once."""
+def once(url: str, model: str, tokens: int, words: int = 0) -> dict[str, object]:
+    """Ask once, with a prompt of so many words more, none of which an earlier prompt began with."""
     parts = urlsplit(url)
     started = time.time()
-    body = {"model": model, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": tokens}
+    prompt = f"{started} " * words + "Say hello."
+    body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": tokens}
     body |= {"stream": True, "ignore_eos": True, "temperature": 0}
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=LATE_SECONDS)
     outcome, begun, said = "ok", False, ""

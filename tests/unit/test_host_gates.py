@@ -168,6 +168,18 @@ vllm:num_requests_running{engine="0"} 0.0
 """
 
 
+def streamed(body: object) -> bytes:
+    """An answer as a stream, as far as it is one."""
+    if not isinstance(body, dict) or not body.get("choices"):
+        return json.dumps(body).encode()
+    message = body["choices"][0]["message"]
+    deltas = [{"role": "assistant"}, {"reasoning": message["reasoning"]}, {"content": message["content"]}]
+    chunks: list[object] = [{"choices": [{"delta": delta}]} for delta in deltas]
+    chunks.append({"choices": [], "usage": body["usage"]})
+    end = b"data: [DONE]\n\n" if not body.get("cut") else b""
+    return b"".join(f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks) + end
+
+
 class Engine(ThreadingHTTPServer):
     """An API that answers one prepared reply after the other, the last one for ever."""
 
@@ -202,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
         if status == 0:
             self.server.released.wait(SECONDS)
             return
-        self._answer(status, json.dumps(body).encode())
+        self._answer(status, streamed(body) if status == 200 else json.dumps(body).encode())
 
     def do_GET(self) -> None:
         """Metrics and models."""
@@ -236,6 +248,7 @@ def test_completion_tells_text_tokens_and_seconds(engine: Engine) -> None:
     assert told["seconds"] >= 0
     assert engine.asked[0]["model"] == "nano"
     assert engine.asked[0]["max_tokens"] == 3
+    assert engine.asked[0]["stream"] is True
     assert engine.asked[0]["messages"] == [{"role": "user", "content": "Hi"}]
 
 
@@ -263,8 +276,9 @@ def test_completion_waits_over_an_engine_that_is_not_ready(engine: Engine) -> No
         (200, {**ANSWER, "usage": None}, "no chat completion"),
         (200, {"choices": []}, "no chat completion"),
         (200, "text", "no chat completion"),
+        (200, {**ANSWER, "cut": True}, "did not end"),
     ],
-    ids=["not ready", "zero tokens", "no usage", "no choice", "no object"],
+    ids=["not ready", "zero tokens", "no usage", "no choice", "no object", "cut off"],
 )
 def test_answer_without_a_token_is_no_completion(engine: Engine, status: int, body: object, told: str) -> None:
     engine.replies = [(status, body)]

@@ -3,7 +3,7 @@
 
     completion.py --url URL --model NAME [--wait SECONDS] [--prompt TEXT] [--tokens N] [--metrics] [--past-door]
 
-Prints one JSON object: {"text", "tokens", "seconds"}, and with --metrics what the engine says of its cache. Without
+Prints one JSON object: {"text", "tokens", "first", "seconds"}, and with --metrics what the engine says of its cache.
 --wait it asks once; with it, it gives up early only on an answer that no waiting changes, such as an unknown model.
 """
 
@@ -59,27 +59,50 @@ def within(seconds):
 
 
 def ask(url, model, prompt, tokens):
-    """One chat completion; raises when no token came."""
+    """One chat completion, streamed as clients want it; raises when no token came, or the stream did not end."""
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "temperature": 0}
+    body |= {"stream": True, "stream_options": {"include_usage": True}}
     request = urllib.request.Request(
         f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     started = time.monotonic()
     try:
         with DIRECT.open(request, timeout=ONE_ANSWER_SECONDS) as response:
-            answer = json.load(response)
+            first, text, generated, lines = streamed(response, started)
     except urllib.error.HTTPError as error:
         reason = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
         raise (Refused(reason) if error.code in FINAL else ValueError(reason)) from None
-    try:
-        message = answer["choices"][0]["message"]
-        text = (message.get("reasoning") or message.get("reasoning_content") or "") + (message.get("content") or "")
-        generated = int(answer["usage"]["completion_tokens"])
-    except (LookupError, TypeError, AttributeError):
-        raise ValueError(f"the answer is no chat completion: {str(answer)[:300]}") from None
     if generated < 1:
-        raise ValueError(f"the answer holds no token: {str(answer)[:300]}")
-    return {"text": text, "tokens": generated, "seconds": round(time.monotonic() - started, 3)}
+        raise ValueError(f"the answer holds no token: {lines[-1][:300]}")
+    return {"text": text, "tokens": generated, "first": first, "seconds": round(time.monotonic() - started, 3)}
+
+
+def streamed(response, started):
+    """Seconds to the first token, text, number of tokens and lines of a stream that came to its end."""
+    first, text, generated, lines, ended = None, "", None, [], False
+    for raw in response:
+        line = raw.decode(errors="replace").strip()
+        if not line:
+            continue
+        lines.append(line)
+        if line == "data: [DONE]":
+            ended = True
+            break
+        try:
+            chunk = json.loads(line.removeprefix("data:"))
+            for choice in chunk["choices"]:
+                delta = choice["delta"]
+                part = (delta.get("reasoning") or delta.get("reasoning_content") or "") + (delta.get("content") or "")
+                if part and first is None:
+                    first = round(time.monotonic() - started, 3)
+                text += part
+            if chunk.get("usage"):
+                generated = int(chunk["usage"]["completion_tokens"])
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise ValueError(f"the answer is no chat completion: {line[:300]}") from None
+    if not ended or generated is None:
+        raise ValueError(f"the answer is no chat completion, or did not end: {' '.join(lines[-2:])[:300]}")
+    return first, text, generated, lines
 
 
 def cache_config(url):
