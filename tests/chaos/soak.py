@@ -1,4 +1,4 @@
-"""No false restart: `python -m tests.chaos.soak --minutes 30` with long prefills, bursts and idle times, all lives noted."""
+"""No false restart: `python -m tests.chaos.soak --minutes 30` with long prefills, bursts and idle times."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def main() -> None:
     arguments = parser.parse_args()
     lab = Lab.for_checkout(PROJECT)
     now = picture(lab)
-    assert now and now["phase"] == "serving", now
+    if now is None or now["phase"] != "serving":
+        raise SystemExit(f"soak: the gang does not serve: {now}")
     lives, told, until = {now["life"]}, [], time.monotonic() + 60 * arguments.minutes
     with Watcher(lab) as watcher:
         while time.monotonic() < until:
