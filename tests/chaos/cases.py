@@ -124,7 +124,12 @@ FULL = "fallocate --length $(df --output=avail -B1 /run | tail -1) /run/full || 
 
 CASES: tuple[Case, ...] = (
     *(Case(f"SIGKILL {place}", EVIDENCE, partial(signalled, place, signal.SIGKILL)) for place in PROCESSES),
-    *(Case(f"SIGSTOP {place}", HANG, partial(signalled, place, signal.SIGSTOP)) for place in PROCESSES),
+    # Tokens come without GCS and raylet for as long as all ranks live, so serving on is as good as a restart.
+    *(
+        Case(f"SIGSTOP {place}", EITHER if "GCS" in place or "raylet" in place else HANG,
+             partial(signalled, place, signal.SIGSTOP))
+        for place in PROCESSES
+    ),
     Case("SIGKILL Ray's container on the head", EVIDENCE, on(HEAD, "docker", "kill", RAY)),
     Case("SIGKILL Ray's container on a worker", EVIDENCE, on(WORKER, "docker", "kill", RAY)),
     Case("SIGKILL the engine's container", EVIDENCE, on(HEAD, "docker", "kill", ENGINE)),

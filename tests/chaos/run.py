@@ -104,6 +104,8 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
         "requests": dict(load.outcomes(began)),
     }
     told["problems"] = list(problems(case, told))
+    if case.kind == EITHER and not after:  # What was stopped is still stopped, and must not meet the next case.
+        cold_start(lab)
     return told
 
 

@@ -115,6 +115,7 @@ class MadeLink:
         """Order once, if the cable is in and the host is on."""
         if self.order is not None and self.name not in self.world.cut | self.world.off:
             self.report, self.heard = self.world.agents[self.name].obey(self.order), self.world.now
+            self.heard -= self.report["age"] if self.report else 0
 
 
 class MadeApi:

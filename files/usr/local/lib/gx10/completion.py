@@ -4,7 +4,8 @@
     completion.py --url URL --model NAME [--wait SECONDS] [--prompt TEXT] [--tokens N] [--metrics] [--past-door]
 
 Prints one JSON object: {"text", "tokens", "first", "seconds"}, and with --metrics what the engine says of its cache.
-Without --wait it asks once; with it, it gives up early only on an answer that no waiting changes, such as an unknown model.
+Without --wait it asks once; with it, it gives up early only on an answer that no waiting changes, such as an unknown
+model.
 """
 
 from __future__ import annotations

@@ -93,7 +93,8 @@ class Link:
         finally:
             connection.close()
         if answer.status == 200 and report:
-            self.report, self.heard = report, time.monotonic()
+            # A supervisor that answers but does not get its work done is as good as silent.
+            self.report, self.heard = report, time.monotonic() - report["age"]
             self.offset = round(report["time"] - time.time(), 1)
 
 
@@ -107,7 +108,8 @@ class Own(Link):
     def ask(self):
         """Order once."""
         if self.order is not None:
-            self.report, self.heard = self.agent.obey(self.order), time.monotonic()
+            self.report = self.agent.obey(self.order)
+            self.heard = time.monotonic() - self.report["age"]
 
 
 def repeat(work, seconds):

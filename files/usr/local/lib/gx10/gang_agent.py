@@ -23,7 +23,15 @@ import ranks
 RUN = pathlib.Path("/run/gx10")
 DROP_INS = pathlib.Path("/run/systemd/system")
 PROPERTIES = "Id,ActiveState,SubState,MainPID,Job,Result,ExecMainCode,ExecMainStatus,ExecMainExitTimestampMonotonic"
-GIB_STEP = 0.1
+AFTER_THE_PROCESS = (
+    "start-post",
+    "stop",
+    "stop-sigterm",
+    "stop-sigkill",
+    "stop-post",
+    "final-sigterm",
+    "final-sigkill",
+)
 
 
 def systemctl(*words, seconds=30):
@@ -162,7 +170,7 @@ class Agent:
         with self.lock:
             self.order = order
             self.lease_until = self.clock() + self.config["lease_seconds"]
-            return self.report
+            return {**self.report, "age": round(self.clock() - self.stepped, 1)}
 
     def step(self):
         """Bring the host one step closer to its order, and report."""
@@ -214,8 +222,8 @@ class Agent:
         """One word for a part, and how its unit ended."""
         state, job = unit.get("ActiveState", "unknown"), unit.get("Job", "0")
         died = state in ("failed", "inactive") and job in ("", "0")
-        # The engine's process is gone, and systemd waits for the completion that will not come.
-        died = died or (unit.get("SubState") == "start-post" and unit.get("MainPID") == "0")
+        # The process is gone, and systemd waits for a completion that will not come, or for what ends the container.
+        died = died or (unit.get("SubState") in AFTER_THE_PROCESS and unit.get("MainPID") == "0")
         if part not in self.started["parts"]:
             word = "down" if died else "up"
         else:
@@ -282,10 +290,14 @@ class Agent:
 
     def _remember(self, started):
         self.started = started
-        self.state_path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.state_path.with_suffix(".new")
-        partial.write_text(json.dumps(started))
-        partial.replace(self.state_path)
+        try:
+            self.state_path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.state_path.with_suffix(".new")
+            partial.write_text(json.dumps(started))
+            partial.replace(self.state_path)
+        except OSError as error:
+            # A supervisor that is started anew then has no rank of this life, which ends it: safe, and rare.
+            print(f"gang: {self.state_path} cannot be written: {error}", flush=True)
 
     def _forget(self):
         if self.started["life"]:

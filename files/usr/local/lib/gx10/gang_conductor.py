@@ -114,7 +114,10 @@ class Conductor:
         self._wish()
         getattr(self, f"_{self.now['phase']}")()
         self._give_orders()
-        self.store.note(self.picture())
+        try:
+            self.store.note(self.picture())
+        except OSError as error:
+            self.tell(f"the state cannot be written: {error}")
 
     def picture(self):
         """Everything that status, metrics and a supervisor that is started anew want to know."""
@@ -218,8 +221,12 @@ class Conductor:
         self._begin(described[self.head])
 
     def _begin(self, generation):
+        try:
+            self.store.remember({**self.past, "number": self.past["number"] + 1})
+        except OSError as error:  # Without it the next life could bear the name of this one.
+            self.now["waiting"] = [f"{self.head}: the state cannot be written: {error}"]
+            return
         self.past["number"] += 1
-        self.store.remember(self.past)
         self.now.update(
             life=f"{generation}.{self.past['number']}",
             boots={name: link.report["boot"] for name, link in self.links.items()},
