@@ -124,7 +124,8 @@ def completion_answered(url: str, model: str, budget_gib: float | None, head: st
     if budget_gib is not None and (served is None or float(served) != budget_gib):
         yield from refuse(
             f"the engine serves with a memory budget of {served} GiB, expected {budget_gib:g}. "
-            "The image lacks the mod gpu-mem-util-gb, or another engine answers at this port."
+            "The image lacks the mod gpu-mem-util-gb, another engine answers at this port, or a fallback serves: "
+            "`gx10 status` says so."
         )
         return
     host.noop(f"{model} answered {told['tokens']} tokens in {told['seconds']} s")
