@@ -19,6 +19,7 @@ class Files:
 
     def __init__(self, config, root="/", kept=KEPT):
         self.paths, self.root, self.place = config["files"], pathlib.Path(root), pathlib.Path(kept)
+        self.known = None
 
     def described(self):
         """The generation that stands in the files; None before a deploy."""
@@ -26,10 +27,12 @@ class Files:
 
     def kept(self):
         """The generation that was kept; None before any has served."""
-        try:
-            return json.loads((self.place / "kept.json").read_text())["generation"]
-        except (OSError, ValueError, LookupError):
-            return None
+        if self.known is None:
+            try:
+                self.known = json.loads((self.place / "kept.json").read_text())["generation"]
+            except (OSError, ValueError, LookupError):
+                return None
+        return self.known
 
     def keep(self, generation):
         """Keep the files of a generation that has served, unless they are kept already or describe another."""
@@ -44,6 +47,7 @@ class Files:
         (partial / "kept.json").write_text(json.dumps({"generation": generation, "paths": paths}))
         if self.described() != generation:  # A deploy wrote meanwhile.
             return False
+        self.known = None
         shutil.rmtree(self.place, ignore_errors=True)
         partial.replace(self.place)
         return True
