@@ -61,7 +61,7 @@ class MadeHost:
         self.unit[unit] = LOADING if unit == "engine" else RUNNING
         self.loaded_at = self.world.now + START_SECONDS
 
-    def stop(self, unit: str) -> None:
+    def stop(self, unit: str, _leaving: bool) -> None:
         """Stop a unit, unless it hangs."""
         if not self.stubborn:
             self.world.stops.append((self.name, unit))

@@ -20,6 +20,7 @@ import gang_kept
 import rank_gate
 import ranks
 
+AGAIN_SECONDS = 15
 RUN = pathlib.Path("/run/gx10")
 DROP_INS = pathlib.Path("/run/systemd/system")
 PROPERTIES = "Id,ActiveState,SubState,MainPID,Job,Result,ExecMainCode,ExecMainStatus,ExecMainExitTimestampMonotonic"
@@ -88,9 +89,16 @@ class Host:
         systemctl("reset-failed", "--", unit)
         systemctl("start", "--no-block", "--", unit)
 
-    def stop(self, unit):
-        """Begin to stop a unit."""
-        systemctl("stop", "--no-block", "--", unit)
+    def stop(self, unit, leaving):
+        """Begin to stop a unit.
+
+        While the supervisor itself is to stop, a stop of its parts would wait for it, as they are ordered before it:
+        then they get the signal, which the client hands on to the container.
+        """
+        if leaving:
+            systemctl("kill", "--signal", "SIGTERM", "--", unit)
+        else:
+            systemctl("stop", "--no-block", "--", unit)
 
     def ranks(self):
         """Lives whose processes are on this host."""
@@ -150,7 +158,7 @@ class Agent:
         self.order = {"key": "", "want": "stop", "kill_after": 5}
         self.lease_until = clock() + config["lease_seconds"]
         self.leaving = False
-        self.ending_since = None
+        self.ending_since, self.asked = None, {}
         self.evidence = None
         self.started = self._remembered()
         if self.started["life"]:
@@ -274,10 +282,11 @@ class Agent:
             return
         now = self.clock()
         if self.ending_since is None:
-            self.ending_since = now
+            self.ending_since, self.asked = now, {}
         for part in reversed(busy):
-            if units[self.parts[part]].get("ActiveState") != "deactivating":
-                self.host.stop(self.parts[part])
+            if now - self.asked.get(part, -AGAIN_SECONDS) >= AGAIN_SECONDS:
+                self.asked[part] = now
+                self.host.stop(self.parts[part], self.leaving)
         # Left behind by a client that was killed, or by a Docker that does not answer; or what does not end as asked.
         if all_ranks and lives and (not busy or now - self.ending_since > order.get("kill_after", 5)):
             self.host.kill()

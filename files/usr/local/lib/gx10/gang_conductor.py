@@ -156,6 +156,7 @@ class Conductor:
         self.past["stopped"] = wish["want"] == "stop"
         if wish["want"] != "stop":
             self.past.update(failures=[], ends=[], failed=False, rolled_back=None)
+            self.now["not_before"] = 0
         self.store.remember(self.past)
         seconds = wish.get("drain_seconds")
         self.now["drain_seconds"] = self.config["drain_timeout_seconds"] if seconds is None else seconds
