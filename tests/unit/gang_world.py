@@ -73,6 +73,11 @@ class MadeHost:
         self.unit[unit] = {**DEAD, "ExecMainExitTimestampMonotonic": str(int(self.world.now * 1e6))}
         self.processes.pop(unit, None)
 
+    @property
+    def footprint(self) -> dict[str, str]:
+        """What runs."""
+        return dict(self.processes)
+
     def ranks(self) -> list[str]:
         """Lives on this host."""
         return sorted(set(self.processes.values()))

@@ -180,7 +180,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: leaving.append("term"))
     again = []
     signal.signal(signal.SIGHUP, lambda *_: again.append("hup"))
-    repeat(agent.step, 0.5)
+    repeat(agent.step, 0.8)
     notify("READY=1")
     until = None
     while True:

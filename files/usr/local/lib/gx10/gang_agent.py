@@ -21,6 +21,8 @@ import rank_gate
 import ranks
 
 AGAIN_SECONDS = 15
+UNITS_SECONDS = 3
+"""How often systemd is asked while every process of a rank stays: a question costs as much as all else together."""
 RUN = pathlib.Path("/run/gx10")
 DROP_INS = pathlib.Path("/run/systemd/system")
 PROPERTIES = "Id,ActiveState,SubState,MainPID,Job,Result,ExecMainCode,ExecMainStatus,ExecMainExitTimestampMonotonic"
@@ -61,6 +63,8 @@ class Host:
 
     def __init__(self, config):
         self.config = config
+        self.footprint = None
+        """Processes of ranks as `ranks` last found them."""
         self.pool = ThreadPoolExecutor(8)
 
     def units(self, names):
@@ -102,7 +106,9 @@ class Host:
 
     def ranks(self):
         """Lives whose processes are on this host."""
-        return sorted(ranks.found())
+        found = ranks.found()
+        self.footprint = {life: sorted(processes) for life, processes in found.items()}
+        return sorted(found)
 
     def kill(self, but=""):
         """End every rank but those of one life."""
@@ -165,7 +171,9 @@ class Agent:
             # A supervisor that was itself started anew: the life goes on if the head still says so.
             self.order = {**self.order, "key": "adopted", "want": "run", "life": self.started["life"]}
             self.order["parts"] = list(self.started["parts"])
-        self.report = self.look()
+        self.acted = True
+        self.footprint, self.units, self.units_asked = None, {}, 0
+        self.report = self.look(self.order, self.host.ranks())
 
     @property
     def parts(self):
@@ -195,20 +203,18 @@ class Agent:
             self.files.keep(keep)
         if (restore := order.get("restore")) and self.files.restore(restore):
             systemctl("daemon-reload", seconds=90)
-        lives = self.host.ranks()
+        lives, self.acted = self.host.ranks(), False
         if order["want"] == "run":
             self._run(order, lives)
         else:
             self._stop(order, lives, list(self.parts))
-        report = self.look(order)
+        report = self.look(order, self.host.ranks() if self.acted else lives)
         with self.lock:
             self.report = report
 
-    def look(self, order=None):
+    def look(self, order, lives):
         """How the host stands, under the order it was brought to."""
-        order = order or self.order
-        lives = self.host.ranks()
-        units = self.host.units(list(self.parts.values()))
+        units = self._units(order)
         idle = not lives and all(_is_down(units.get(unit, {})) for unit in self.parts.values())
         return {
             "key": order["key"],
@@ -225,6 +231,16 @@ class Agent:
             "leaving": self.leaving,
             "evidence": self.evidence,
         }
+
+    def _units(self, order):
+        """States of the units; asked anew when a process of a rank came or went, else every few seconds."""
+        now, footprint = self.clock(), self.host.footprint
+        steady = order["want"] == "run" and not self.acted and footprint == self.footprint
+        steady = steady and all(unit.get("ActiveState") != "activating" for unit in self.units.values())
+        if not steady or now - self.units_asked >= UNITS_SECONDS:
+            self.footprint, self.units_asked = footprint, now
+            self.units = self.host.units(list(self.parts.values()))
+        return self.units
 
     def _part(self, part, unit):
         """One word for a part, and how its unit ended."""
@@ -250,6 +266,7 @@ class Agent:
         if self.started["life"] != order["life"]:
             if not order.get("start"):
                 return  # It was not part of this life when it began, so it never joins it.
+            self.acted = True
             if any(life != order["life"] for life in lives):
                 self.host.kill(but=order["life"])
                 return
@@ -280,7 +297,7 @@ class Agent:
             if all_ranks:
                 self._forget()
             return
-        now = self.clock()
+        now, self.acted = self.clock(), True
         if self.ending_since is None:
             self.ending_since, self.asked = now, {}
         for part in reversed(busy):
