@@ -37,6 +37,8 @@ test: system install ## Everything: `make check`, then the tests on the lab's ho
 
 .PHONY: chaos
 chaos: system install ## The fault matrix against a lab that serves: each case three times, results in .cache/chaos.json
+	@$(BIN)/gx10 lab up
+	@$(BIN)/pyinfra inventory.py deploy.py -y
 	@$(BIN)/python -m tests.chaos.run
 
 .PHONY: bench-noop
