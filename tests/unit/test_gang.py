@@ -359,3 +359,27 @@ def test_metrics_tell_phase_life_and_budget(world: World) -> None:
     assert 'gx10_gang_phase{cluster="four",phase="serving"} 1' in text
     assert 'gx10_gang_life_info{cluster="four",generation="g1",life="1"} 1' in text
     assert 'gx10_gang_attempts_allowed{cluster="four"} 3' in text
+
+
+def test_a_host_that_boots_anew_never_starts_a_rank_of_the_life_it_lost(world: World) -> None:
+    world.power_off(WORKER)
+    world.power_on(WORKER)
+    before = len(world.starts)
+    world.until("gathering")
+    assert world.starts[before:] == []
+    world.until("serving")
+    assert world.life == "g1.2"
+
+
+@pytest.mark.parametrize(("moves", "misses"), [(True, 0), (False, 1)], ids=["busy", "still"])
+def test_a_late_completion_is_a_miss_only_while_the_counters_stand_still(
+    world: World, moves: bool, misses: int
+) -> None:
+    liveness = world.liveness
+    liveness.look()
+    liveness.canary, liveness.asked_at = {}, world.now  # asked, and not answered yet
+    for _ in range(11):
+        world.now += 1
+        world.api.tokens += moves
+        liveness.look()
+    assert liveness.misses == misses
