@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +31,6 @@ elif words[:2] == ["container", "ls"]:
     print("\n".join(state["containers"]))
 elif words[:2] == ["container", "inspect"]:
     print("\n".join(state["containers"].values()))
-elif words[0] == "system":
-    print(json.dumps(state["cache"]))
 elif words[0] == "info":
     print(home)
 else:
@@ -54,7 +57,10 @@ class Host:
     def __init__(self, home: Path) -> None:
         self.home, self.archive, self.builds = home, home / "archive", home / "build"
         home.mkdir(parents=True, exist_ok=True)
+        # A path of a socket must be short.
+        self.socket = Path(tempfile.mkdtemp(prefix="gx10-")) / "docker.sock"
         self.env = {**command_on_path(home / "bin", "docker", DOCKER), "FAKE_DOCKER": str(home)}
+        self.env["DOCKER_HOST"] = f"unix://{self.socket}"
         self.state: dict[str, Any] = {"images": [], "containers": {}, "cache": []}
         self.policy: dict[str, Any] = {
             "described": "node:new",
@@ -97,9 +103,38 @@ class Host:
         (self.home / "state.json").write_text(json.dumps(self.state))
         policy = self.home / "policy.json"
         policy.write_text(json.dumps(self.policy))
-        done = run("image_gc", *words, "--policy", policy, env=self.env)
+        with self.daemon():
+            done = run("image_gc", *words, "--policy", policy, env=self.env)
         self.state = json.loads((self.home / "state.json").read_text())
         return done
+
+    @contextlib.contextmanager
+    def daemon(self) -> Iterator[None]:
+        """Answer for the build cache on the daemon's socket, once."""
+        body = json.dumps({"BuildCache": self.state["cache"]})
+        answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self.socket))
+            listener.listen()
+
+            def serve() -> None:
+                while True:
+                    try:
+                        asking, _ = listener.accept()
+                    except OSError:
+                        return
+                    with asking:
+                        asking.recv(4096)
+                        asking.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            try:
+                yield
+            finally:
+                listener.shutdown(socket.SHUT_RDWR)
+                thread.join()
+        self.socket.unlink()
 
     def plan(self) -> set[tuple[str, str]]:
         """What would go: kind and name."""
@@ -181,15 +216,15 @@ def test_bytes_bound_the_archive_but_never_take_what_is_kept(host: Host) -> None
 
 
 def test_build_cache_shrinks_to_its_grant_from_what_was_unused_longest(host: Host) -> None:
-    def record(identity: str, used: str, **more: str) -> dict[str, str]:
-        return {"ID": identity, "Size": "3MB", "LastUsedAt": used, "InUse": "false", "Shared": "false"} | more
+    def record(identity: str, used: str, **more: bool) -> dict[str, object]:
+        return {"ID": identity, "Size": 3 * MB, "LastUsedAt": used, "InUse": False, "Shared": False} | more
 
     host.state["cache"] = [
         record("young", "2026-03"),
         record("old", "2026-01"),
         record("middle", "2026-02"),
-        record("shared", "2025-01", Shared="true"),
-        record("used", "2025-01", InUse="true"),
+        record("shared", "2025-01", Shared=True),
+        record("used", "2025-01", InUse=True),
     ]
     assert host.clean() == {("cache", "old"), ("cache", "middle")}
     assert [record["ID"] for record in host.state["cache"]] == ["young", "shared", "used"]

@@ -19,7 +19,7 @@ import pathlib
 import shutil
 import sys
 
-from docker_image import asked, docker_root, silent
+from docker_image import asked, build_cache, docker_root, silent
 from image_store import POLICY, dropped, others, room, size_of, strays
 from landing import alone_in
 from manifest import Wrong, read_json, write_json
@@ -127,28 +127,14 @@ def stored(manifests):
 
 def old_cache(policy):
     """Records of the build cache beyond the bytes that the policy grants it, those first that were unused longest."""
-    done = asked("system", "df", "--verbose", "--format", "{{json .BuildCache}}")
-    if done.returncode:
-        raise silent(done.stderr.strip())
-    records = [record for record in json.loads(done.stdout or "[]") or [] if record.get("InUse") != "true"]
-    sizes = {record["ID"]: bytes_of(record["Size"]) for record in records if record.get("Shared") != "true"}
-    total = sum(sizes.values())
+    records = [record for record in build_cache() if not record["InUse"] and not record["Shared"] and record["Size"]]
+    total = sum(record["Size"] for record in records)
     for record in sorted(records, key=lambda record: record.get("LastUsedAt") or ""):
-        size = sizes.get(record["ID"])
-        if size is None or not size:
-            continue
         if total <= policy["cache_bytes"]:
             return
-        total -= size
+        total -= record["Size"]
         why = "the build cache is larger than the policy grants"
-        yield {"kind": "cache", "name": record["ID"], "bytes": size, "why": why}
-
-
-def bytes_of(told):
-    """Bytes of a size as Docker writes it, such as 1.19GB."""
-    digits = told.rstrip("kKMGTBi")
-    unit = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[told[len(digits) :].rstrip("Bi")]
-    return int(float(digits or 0) * unit)
+        yield {"kind": "cache", "name": record["ID"], "bytes": record["Size"], "why": why}
 
 
 def old_builds(policy):
