@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,9 +57,10 @@ class ControlGroup:
 
     def processes(self) -> Iterator[int]:
         """Process ids of the host and of what carries it."""
-        for file in self.path.glob("**/cgroup.procs"):
+        # Not Path.glob: it fails on a group that vanishes meanwhile, where os.walk goes on.
+        for directory, _, _ in os.walk(self.path):
             try:
-                yield from (int(line) for line in file.read_text().split())
+                yield from (int(line) for line in Path(directory, "cgroup.procs").read_text().split())
             except OSError:  # the group vanished, or is one of a container with threads
                 continue
 

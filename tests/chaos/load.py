@@ -29,17 +29,21 @@ class Load:
 
     def __enter__(self) -> Load:
         self._process = subprocess.Popen(self._words, stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
+        self._reader.join()
 
     def _read(self) -> None:
         assert self._process.stdout
-        for line in self._process.stdout:
-            self.results.append(json.loads(line))
+        with self._process.stdout as lines:
+            for line in lines:
+                if line.endswith("\n"):  # The last one may have been cut off.
+                    self.results.append(json.loads(line))
 
     def since(self, moment: float) -> list[dict[str, Any]]:
         """Results of requests that were begun since a moment."""
