@@ -58,8 +58,8 @@ soak-kill: system install ## Kill the controller at ten random moments of a firs
 	@$(BIN)/python -m pytest tests/soak -q -s
 
 .PHONY: faults-image
-faults-image: system install ## Hosts, cables, disks and daemons fail while the image is on its way (the lab)
-	@$(BIN)/python -m pytest tests/faults/test_image_faults.py -q -s
+faults-image: system install ## The torch trap, and hosts, cables, disks and daemons that fail under the image (the lab)
+	@$(BIN)/python -m pytest tests/lab/test_torch_trap.py tests/faults/test_image_faults.py -q -s
 
 .PHONY: prove-mods
 prove-mods: install ## Prove the mods on three published CUDA wheels of vLLM (10 GB, no GPU)
