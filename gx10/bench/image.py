@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from gx10.engine.description import Description, describe
 from gx10.engine.host_files import PROGRAMS, share_urls
 from gx10.engine.image_inputs import archive_name
-from gx10.engine.units import ENGINE_CONTAINER, RAY_CONTAINER
 from gx10.lab.lab import Lab
 from gx10.probes import probe_words
 from gx10.settings import PROJECT
@@ -174,11 +175,7 @@ class Bench:
 @contextmanager
 def stopped_gang(bench: Bench) -> Iterator[None]:
     """Stop the gang, and give the head a key for the workers as the plain way needs one; takes the key away again."""
-    units = ["vllm-engine.service", "ray-head.service", "ray-worker.service"]
-    names = [ENGINE_CONTAINER, RAY_CONTAINER]
-    for host in bench.cluster.hosts:
-        bench.lab.run(host, "systemctl", "stop", *units, check=False)
-        bench.lab.run(host, "docker", "rm", "--force", *names, check=False)
+    subprocess.run([Path(sys.executable).with_name("gx10"), "stop"], cwd=PROJECT, check=True)
     bench.run(bench.head, "sh", "-c", f"rm -f {KEY} {KEY}.pub; ssh-keygen -q -t ed25519 -N '' -C gx10-bench -f {KEY}")
     public = bench.run(bench.head, "cat", f"{KEY}.pub").strip()
     try:

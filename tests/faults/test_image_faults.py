@@ -44,10 +44,8 @@ def lab() -> Iterator[Lab]:
     lab = Lab.for_checkout(PROJECT)
     lab.up()
     image_everywhere()
-    for host in HOSTS:
-        units = ["vllm-engine.service", "ray-head.service", "ray-worker.service"]
-        lab.run(host, "systemctl", "stop", *units, check=False)
-        lab.run(host, "docker", "rm", "--force", "gx10-engine", "gx10-ray", check=False)
+    stopped = gx10("stop")
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     yield lab
     run = deploy("-y")
     assert run.status == 0, run.errors
