@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,21 +129,14 @@ def verified(description: Description) -> tuple[list[str], list[str]]:
 def removed(description: Description, *, dry: bool) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
     """Remove what the policy does not keep, or only name it: (place, item) of each, and what went wrong."""
     reference, faults = description.image_reference, []
-    policy = description.image_policy(reference)
-    command = "plan" if dry else "clean"
+    # Named and removed by the same program and by the policy that was deployed, so that both are the same things.
+    words = [f"/{PROGRAMS}/image_gc.py", "plan" if dry else "clean"]
     gone: list[tuple[str, dict[str, Any]]] = []
-
-    def question(host: str) -> list[str]:
-        if dry:
-            return probes_words(("leftovers", {"policy": policy}))
-        return [f"/{PROGRAMS}/image_gc.py", command]
-
-    for host, answer in ask(description, question, description.cluster.hosts).items():
+    for host, answer in ask(description, lambda _: words, description.cluster.hosts).items():
         if not answer.ok:
             faults.append(f"{host}: {answer.reason}")
             continue
-        items: Iterable[dict[str, Any]] = answer.value[0]["plan"] if dry else answer.value[0]
-        gone += [(host, item) for item in items]
+        gone += [(host, item) for item in answer.value[0]]
     kept = ControlArchive.of(description)
     if kept is not None:
         try:

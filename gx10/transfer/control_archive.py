@@ -80,8 +80,7 @@ class ControlArchive:
         if manifest is None:
             raise TransferError(f"The control node has no whole archive of {reference} in {self.directory}.")
         remote = str(self.description.cluster.paths.archive)
-        for argv in (["mkdir", "-p", f"{remote}/images", f"{remote}/blobs/sha256"],):
-            self._on(head, argv)
+        self._on(head, ["mkdir", "-p", f"{remote}/images", f"{remote}/blobs/sha256"])
         staged = self.directory / "images" / (name + RECEIVED)
         staged.write_text(json.dumps(manifest))
         paths = [*(entry["path"] for entry in manifest["files"]), f"images/{name}{RECEIVED}"]

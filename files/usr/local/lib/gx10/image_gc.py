@@ -57,7 +57,7 @@ def old_images(policy):
             continue
         why = "no generation that is kept uses it" if tags else "it has lost its name"
         for name in tags or [found["Id"]]:
-            yield {"kind": "image", "name": name, "bytes": own_bytes(found), "why": why}
+            yield {"kind": "image", "name": name, "bytes": found.get("Size") or 0, "why": why}
 
 
 def inspected_images():
@@ -69,11 +69,6 @@ def inspected_images():
         return []
     done = asked("image", "inspect", *ids)
     return json.loads(done.stdout or "[]")
-
-
-def own_bytes(found):
-    """Bytes that no other image shares, where Docker tells them; the most that its removal can free."""
-    return max(0, found.get("Size") or 0)
 
 
 def used_by_containers():
