@@ -53,9 +53,21 @@ bench-image: install ## Time how the image reaches the workers, beside the plain
 bench-demo: system install ## Time `make demo` in a fresh clone, with empty and with warm caches; peak memory and disk
 	@$(BIN)/python -m gx10.bench.demo
 
+.PHONY: bench-weights
+bench-weights: system install ## Move 4 GB of weights to three lab hosts at once, beside raw TCP and rsync
+	@$(BIN)/python -m gx10.bench.weights
+
+.PHONY: faults-weights
+faults-weights: system install ## Kill, cut, fill, flip, lie: weights under faults on the lab's hosts
+	@$(BIN)/python -m pytest tests/faults/test_weights.py -q -s
+
 .PHONY: soak-kill
 soak-kill: system install ## Kill the controller at ten random moments of a first deploy to fresh hosts
-	@$(BIN)/python -m pytest tests/soak -q -s
+	@$(BIN)/python -m pytest tests/soak/test_first_deploy_killed.py -q -s
+
+.PHONY: soak-switch
+soak-switch: system install ## Serve another model and the first again, with a client that asks all the time
+	@$(BIN)/python -m pytest tests/soak/test_switch_models.py -q -s
 
 .PHONY: faults-image
 faults-image: system install ## The torch trap, and hosts, cables, disks and daemons that fail under the image (the lab)

@@ -24,6 +24,8 @@ LAZY = {
     "restart": "gx10.gang_commands:restart",
     "logs": "gx10.gang_commands:logs",
     "why": "gx10.gang_commands:why",
+    "models": "gx10.model_commands:models",
+    "serve": "gx10.model_commands:serve",
 }
 """Groups that are imported when they are called: a cluster's owner does not wait for the lab's libraries."""
 

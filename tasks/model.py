@@ -5,28 +5,53 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from gx10.engine.description import Description
-from gx10.engine.host_files import share_url
-from gx10.operations.model import weights_received, weights_staged
+from gx10.engine.host_files import share_urls
+from gx10.models.manifests import Manifests
+from gx10.models.policy import all_recipes, hub_name, policy
+from gx10.operations.model import (
+    Hub,
+    Weights,
+    manifest_recorded,
+    models_cleaned,
+    weights_fit,
+    weights_received,
+    weights_staged,
+)
+from gx10.remote import project_path, ssh_arguments
+
+
+def weights_of(description: Description) -> Weights:
+    """The served weights, and how they come to the hosts."""
+    cluster, model, recipe = description.cluster, description.weights, description.recipe
+    source, rules = model.source, cluster.models
+    hub = None
+    if source.hub:
+        token = str(rules.hub_token_file) if rules.hub_token_file else None
+        hub = Hub(source.hub, source.revision, description.image_reference, token, rules.hub_endpoint)
+    return Weights(
+        directory=description.model_directory,
+        title=str(model.path),
+        root=str(cluster.paths.model_root),
+        keeper=source.host or cluster.head,
+        hosts=(cluster.head, *cluster.workers),
+        shares={name: share_urls(cluster, name) for name in cluster.hosts},
+        recorded=Manifests.of(description.project, cluster.name),
+        policy=policy(cluster, recipe, all_recipes(description.project)),
+        min_free_gib=rules.min_free_gib,
+        source=str(source.directory) if source.directory else None,
+        control=str(project_path(description, source.control)) if source.control else None,
+        hub=hub,
+        cache=hub_name(recipe) or "",
+        ssh={name: ssh_arguments(description, name) for name in cluster.hosts},
+    )
 
 
 @deploy("Model")
 def model(description: Description) -> None:
-    """Have the recipe's weights under the model root."""
-    cluster, weights = description.cluster, description.weights
-    source = weights.source.directory
-    weights_staged(
-        name="Stage the weights on the head",
-        directory=description.model_directory,
-        title=str(weights.path),
-        source=str(source) if source else None,
-        head=cluster.head,
-    )
-    weights_received(
-        name="Receive the weights over the fabric",
-        directory=description.model_directory,
-        title=str(weights.path),
-        root=str(cluster.paths.model_root),
-        head=cluster.head,
-        workers=cluster.workers,
-        share=share_url(cluster, cluster.head),
-    )
+    """Have the recipe's weights under the model root, and room for them."""
+    weights = weights_of(description)
+    weights_fit(name="Find room for the weights", weights=weights)
+    models_cleaned(name="Clean the model root as far as the weights need it", weights=weights)
+    weights_staged(name=f"Stage the weights on {weights.keeper}", weights=weights)
+    weights_received(name="Receive the weights over the fabric", weights=weights)
+    manifest_recorded(name="Record the manifest on the control node", weights=weights)

@@ -10,6 +10,7 @@ from gx10.facts import DockerState, FileStates, HostOffer, ImageLeftovers, Store
 from gx10.operations.asking import Question
 from gx10.operations.files import marks
 from tasks.host import HOSTS_FILE, TITLE, host_entries
+from tasks.model import weights_of
 from tasks.ray import gang_entries, gang_units
 
 
@@ -42,10 +43,10 @@ def questions(description: Description, host: str) -> list[Question]:
         (DockerState, {"images": [description.image_reference], "containers": []}),
         (StoredContent, {"archive": archive, "image": archive_name(description.image_reference)}),
         (ImageLeftovers, {"policy": description.image_policy(description.image_reference)}),
-        (StoredContent, {"model": description.model_directory}),
+        (StoredContent, weights_of(description).question),
     ]
 
 
 def offered_paths(description: Description) -> list[str]:
-    """Directories whose file systems must have room."""
-    return [str(description.cluster.paths.model_root), str(description.cluster.paths.archive)]
+    """Directories whose file systems must have room; the model root's is held against the weights that are to come."""
+    return [str(description.cluster.paths.archive)]

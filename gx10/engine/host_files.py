@@ -12,7 +12,7 @@ from .generation import digest
 from .templates import render
 
 PROGRAMS = "usr/local/lib/gx10"
-SHARE_PORT = 873
+SHARE_PORT = 8730
 SHARE_UNIT = "gx10-share.service"
 FIREWALL_UNIT = "gx10-firewall.service"
 UNITS = "/etc/systemd/system"
@@ -45,14 +45,9 @@ def host_names(cluster: Cluster) -> tuple[str, ...]:
     return tuple(f"{described.fabric[0]} {name}" for name, described in cluster.hosts.items())
 
 
-def share_url(cluster: Cluster, host: str) -> str:
-    """URL of a host's read-only share on the fabric."""
-    return f"rsync://{cluster.hosts[host].fabric[0]}:{SHARE_PORT}"
-
-
 def share_urls(cluster: Cluster, host: str) -> list[str]:
-    """URLs of a host's share, one for each of its fabric addresses."""
-    return [f"rsync://{address}:{SHARE_PORT}" for address in cluster.hosts[host].fabric]
+    """URLs of a host's share: one for each of its fabric addresses, so that a transfer can use all of them."""
+    return [f"http://{address}:{SHARE_PORT}" for address in cluster.hosts[host].fabric]
 
 
 def image_policy_file(description: Description) -> bytes:
@@ -62,16 +57,17 @@ def image_policy_file(description: Description) -> bytes:
 
 
 def share(description: Description, host: str) -> Service:
-    """The read-only share of weights and archives, bound to the host's fabric address."""
+    """The read-only share of weights and archives, bound to the host's fabric addresses."""
     cluster = description.cluster
     values: dict[str, object] = {
-        "address": str(cluster.hosts[host].fabric[0]),
+        "addresses": [str(address) for address in cluster.hosts[host].fabric],
         "port": SHARE_PORT,
-        "hosts_allow": " ".join(str(rail.subnet) for rail in cluster.networks.fabric),
+        "subnets": [str(rail.subnet) for rail in cluster.networks.fabric],
         "model_root": str(cluster.paths.model_root),
         "archive": str(cluster.paths.archive),
     }
-    return _service(description, SHARE_UNIT, "/etc/gx10/share.conf", values)
+    program = programs(description)[f"/{PROGRAMS}/share.py"].decode()
+    return _service(description, SHARE_UNIT, "/etc/gx10/share.conf", values, program)
 
 
 def firewall(description: Description) -> Service:
@@ -93,10 +89,10 @@ def running_marker(unit: str) -> str:
     return f"/run/gx10/{unit}"
 
 
-def _service(description: Description, unit: str, path: str, values: dict[str, object]) -> Service:
+def _service(description: Description, unit: str, path: str, values: dict[str, object], program: str = "") -> Service:
     text = render(description.project, path, **values)
     marker = running_marker(unit)
     bare = render(description.project, f"{UNITS}/{unit}", digest="", marker=marker)
-    configured = digest({"unit": bare.decode(), "configuration": text.decode()})
+    configured = digest({"unit": bare.decode(), "configuration": text.decode(), "program": program})
     unit_text = render(description.project, f"{UNITS}/{unit}", digest=configured, marker=marker)
     return Service(unit, unit_text, path, text, configured)

@@ -7,6 +7,7 @@ concern is one Python program that answers everything about it as JSON.
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any, ClassVar
 
 from pyinfra.api.exceptions import FactProcessError
@@ -99,9 +100,31 @@ class StoredContent(Probe):
 
     probe = "content"
 
-    def command(self, archive: str = "", image: str = "", model: str = "") -> str:
-        """Ask about an image's manifest in an archive and about a model directory."""
-        return probe_command(self.probe, {"archive": archive, "image": image, "model": model})
+    def command(
+        self,
+        *,
+        archive: str = "",
+        image: str = "",
+        model: str = "",
+        root: str = "",
+        cache: str = "",
+        source: str = "",
+        secret: str = "",
+    ) -> str:
+        """Ask about an image's manifest in an archive, a model directory with the room for it, and a secret's mode."""
+        asked = {"archive": archive, "image": image, "model": model, "root": root, "cache": cache, "source": source}
+        return probe_command(self.probe, {**asked, "secret": secret})
+
+
+class ModelRoot(Probe):
+    """What lies in the model root and what of it may go; empty before the host has the program that looks."""
+
+    probe = "partition"
+
+    def command(self, policy: str) -> str:
+        """Ask the host's own program, with the policy on its standard input."""
+        program = "/usr/local/lib/gx10/partition.py"
+        return f"if [ -x {program} ]; then printf %s {shlex.quote(policy)} | {program} plan; else echo '{{}}'; fi"
 
 
 class ImageLeftovers(Probe):

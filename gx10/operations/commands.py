@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING
 
 from pyinfra import host, logger
@@ -11,6 +11,7 @@ from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from pyinfra.connectors.util import CommandOutput
 from typing_extensions import override
 
+from gx10.models.sending import send
 from gx10.transfer.control_archive import TransferError
 
 from .asking import forget
@@ -18,9 +19,13 @@ from .asking import forget
 Commands = Generator[PyinfraCommand, None, None]
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyinfra.api.arguments import ConnectorArguments
     from pyinfra.api.host import Host
     from pyinfra.api.state import State
+
+    from gx10.models.manifests import Manifests
 
 
 class Command(StringCommand):
@@ -85,6 +90,44 @@ class Refusal(StringCommand):
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
         logger.error(f"{host.print_prefix}{self.get_masked_value()}")
         return False, CommandOutput([])
+
+
+class FromControlNode(Command):
+    """Sends a directory of this node to the host, resumed and proven as between hosts."""
+
+    def __init__(self, source: str, title: str, target: str, *, ssh: Sequence[str], kept: Path) -> None:
+        super().__init__("receive", QuoteString(target), "from", QuoteString(source), "on the control node")
+        self.sent, self.ssh, self.kept = (source, title, target), ssh, kept.with_suffix(".source.json")
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
+        try:
+            status = send(
+                *self.sent, ssh=self.ssh, kept=self.kept, tell=lambda line: logger.info(f"{host.print_prefix}{line}")
+            )
+        finally:
+            forget(host.name)
+        return status == 0, CommandOutput([])
+
+
+class Recorded(Command):
+    """Reads a manifest on the host and keeps it on this node."""
+
+    def __init__(self, path: str, recorded: Manifests, model: str) -> None:
+        super().__init__("cat", "--", QuoteString(path))
+        self.recorded, self.model = recorded, model
+
+    @override
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
+        done, output = host.run_shell_command(self, print_output=False, print_input=state.print_input)
+        if not done:
+            return False, output
+        try:
+            self.recorded.record(self.model, output.stdout)
+        except (OSError, ValueError) as error:
+            logger.error(f"{host.print_prefix}the manifest cannot be kept on this node: {error}.")
+            return False, output
+        return True, output
 
 
 def elsewhere(concerned: Collection[str]) -> bool:

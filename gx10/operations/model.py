@@ -1,21 +1,131 @@
-"""Weights: staged once on the head, then the same on every host, each file proven against the manifest."""
+"""Weights: fetched once, then the same on every host, each file proven against the manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import operation
-from pyinfra.api.command import QuoteString
+from pyinfra.api.command import PyinfraCommand, QuoteString
 
-from gx10.facts import StoredContent
+from gx10.facts import ModelRoot, StoredContent
+from gx10.models.holders import Holding, Stored, holding
+from gx10.models.manifests import Manifests, bytes_in
+from gx10.models.room import GIB, Room, refusal, table
 
 from .asking import ask
-from .commands import Commands, Narrated, elsewhere, refuse
+from .commands import Commands, FromControlNode, Narrated, Recorded, elsewhere, refuse
 from .image import CONTENT_PROGRAM
 
+PARTITION_PROGRAM = "/usr/local/lib/gx10/partition.py"
+PROGRAMS = "/usr/local/lib/gx10"
 MANIFEST = ".gx10-manifest.json"
+TOKEN = "/run/secrets/hub-token"  # noqa: S105 - where the token's file is mounted, not a token
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A repository of a hub, and the container that fetches it."""
+
+    repository: str
+    revision: str | None
+    image: str
+    token_file: str | None = None
+    endpoint: str | None = None
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What a manifest says of its origin."""
+        return {"hub": self.repository, "revision": self.revision or ""}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one model on the hosts of a cluster."""
+
+    directory: str
+    title: str
+    root: str
+    """The model root, which every host's share shows under `models`."""
+    keeper: str
+    """The host that has them first."""
+    hosts: tuple[str, ...]
+    shares: Mapping[str, Sequence[str]]
+    """URLs of each host's share, one for each fabric address."""
+    recorded: Manifests
+    """Manifests that the control node keeps."""
+    policy: Mapping[str, Any]
+    min_free_gib: float
+    source: str | None = None
+    """A directory on the keeper."""
+    control: str | None = None
+    """A directory on the control node."""
+    hub: Hub | None = None
+    cache: str = ""
+    """ORG/NAME of the hub cache that may hold them already."""
+    ssh: Mapping[str, Sequence[str]] | None = None
+    """The command that logs in to each host, for what comes from the control node."""
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Hosts that get them from the keeper, or from any other that is proven."""
+        return tuple(name for name in self.hosts if name != self.keeper)
+
+    @property
+    def below(self) -> str:
+        """The directory below the model root."""
+        return self.directory.removeprefix(self.root).strip("/")
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What the probe is asked."""
+        return {"model": self.directory, "root": self.root, "cache": self.cache, "source": self.source or ""}
+
+    def told(self, on: str) -> dict[str, Any]:
+        """What a host knows of them."""
+        return ask(StoredContent, on, **self.question)
+
+    def stored(self, on: str) -> Stored | None:
+        """The manifest on a host, and what of it is proven."""
+        return Stored.of(self.told(on)["model"])
+
+    def holding(self) -> Holding:
+        """Which weights are right, and who holds them."""
+        stored = {name: self.stored(name) for name in self.hosts}
+        source = self.hub.source if self.hub and self.hub.revision else None
+        return holding(stored, self.keeper, self.recorded.digest(self.below), source)
+
+    def rooms(self) -> list[Room]:
+        """Disk arithmetic of every host; hosts that lack room are asked what may go."""
+        held = self.holding()
+        rooms = []
+        for name in self.hosts:
+            told = self.told(name)
+            need = 0 if held.complete(name) else self._need(told, held)
+            room = Room(name, need, told["free"], round(self.min_free_gib * GIB), 0)
+            if room.to_free:
+                partition = ask(ModelRoot, name, policy=json.dumps(self.policy, sort_keys=True))
+                freeable = sum(item["bytes"] for item in partition.get("items", ()))
+                room = Room(name, need, room.have, room.reserve, freeable)
+            rooms.append(room)
+        return rooms
+
+    def _need(self, told: dict[str, Any], held: Holding) -> int:
+        ours = Stored.of(told["model"])
+        if ours is not None and (held.digest is None or ours.digest == held.digest):
+            return ours.missing_bytes
+        size = held.bytes or self._size_at_source()
+        return max(0, size - int(told["present"]) - int(told["cached"]))
+
+    def _size_at_source(self) -> int:
+        """Bytes at the source, where that can be told without asking a hub."""
+        if self.source:
+            found: int | None = self.told(self.keeper)["source_bytes"]
+            return found or 0
+        return bytes_in(self.control) if self.control else 0
 
 
 def stored_model(directory: str, on: str | None = None) -> dict[str, Any] | None:
@@ -25,38 +135,124 @@ def stored_model(directory: str, on: str | None = None) -> dict[str, Any] | None
 
 
 @operation()
-def weights_staged(directory: str, title: str, source: str | None, head: str) -> Commands:
-    """Have the weights on the head with a manifest: proven as they are, or brought from their source.
-
-    Without a source the weights must be in place already, and get their manifest there.
-    """
-    if elsewhere([head]):
+def weights_fit(weights: Weights) -> Commands:
+    """Hold what is to come against the room on every host, before a byte moves; refuse where it cannot fit."""
+    if elsewhere([weights.keeper]):
         return
-    stored = stored_model(directory)
-    if stored and not stored["unproven"]:
-        host.noop(f"{title} is in place: {stored['files']} files")
+    rooms = weights.rooms()
+    if reasons := refusal(weights.title, weights.root, rooms):
+        yield from refuse(*reasons)
         return
-    words = [CONTENT_PROGRAM, "stage", "--source", source or directory, "--to", directory, "--name", title]
-    yield Narrated(*(QuoteString(word) for word in words))
+    for line in table(rooms) if any(room.need for room in rooms) else ():
+        logger.info(f"{host.print_prefix}{line}")
+    host.noop("the weights fit on every host")
 
 
 @operation()
-def weights_received(
-    *, directory: str, title: str, root: str, head: str, workers: Sequence[str], share: str
-) -> Commands:
-    """Have the head's weights, each absent or unproven file fetched over the fabric.
+def models_cleaned(weights: Weights) -> Commands:
+    """Remove what the policy allows, where the weights need the room and only as much as they need."""
+    room = next(each for each in weights.rooms() if each.host == host.name)
+    if not room.to_free:
+        host.noop("nothing needs to go")
+        return
+    yield Narrated(
+        PARTITION_PROGRAM, "clean", "--need", str(room.wanted_free), _stdin=json.dumps(weights.policy, sort_keys=True)
+    )
 
-    `root` is the model root that the head's `share` shows under `models`.
+
+@operation()
+def weights_staged(weights: Weights) -> Commands:
+    """Have the weights on the keeper with a manifest: proven as they are, from a peer that is, or from their source.
+
+    Without a source the weights must be in place already, and get their manifest there.
     """
-    if elsewhere(workers):
+    if elsewhere([weights.keeper]):
         return
-    ours, theirs = stored_model(directory), stored_model(directory, on=head)
-    if ours and theirs and ours["digest"] == theirs["digest"] and not ours["unproven"]:
-        host.noop(f"{title} is in place: {ours['files']} files")
+    held = weights.holding()
+    if held.complete(weights.keeper):
+        stored = weights.stored(weights.keeper)
+        host.noop(f"{weights.title} is in place: {stored.files if stored else 0} files")
+    elif held.proven:
+        yield _fetch(weights, held, weights.keeper)
+    elif weights.hub:
+        if refused := _token_fault(weights.hub):
+            yield from refuse(refused)
+            return
+        yield _fetch_from_hub(weights, weights.hub)
+    elif weights.control:
+        ssh = (weights.ssh or {})[weights.keeper]
+        yield FromControlNode(
+            weights.control, weights.title, weights.directory, ssh=ssh, kept=weights.recorded.path(weights.below)
+        )
+    else:
+        source = weights.source or weights.directory
+        words = [CONTENT_PROGRAM, "stage", "--source", source, "--to", weights.directory, "--name", weights.title]
+        yield Narrated(*(QuoteString(word) for word in words))
+
+
+@operation()
+def weights_received(weights: Weights) -> Commands:
+    """Have the same weights on every other host, each absent or unproven file fetched over the fabric."""
+    if elsewhere(weights.others):
         return
-    if theirs is None and host.state.is_executing:
-        yield from refuse(f"{head} has no manifest of {title} to send. Look at what its own operations reported.")
+    held = weights.holding()
+    if held.complete(host.name):
+        stored = weights.stored(host.name)
+        host.noop(f"{weights.title} is in place: {stored.files if stored else 0} files")
         return
-    below = directory.removeprefix(root).strip("/")
-    words = [CONTENT_PROGRAM, "fetch", "--url", f"{share}/models/{below}", "--manifest", MANIFEST, "--to", directory]
-    yield Narrated(*(QuoteString(word) for word in words))
+    if not held.proven and host.state.is_executing:
+        yield from refuse(f"no host has {weights.title} to send. Look at what {weights.keeper} reported.")
+        return
+    yield _fetch(weights, held, host.name)
+
+
+@operation()
+def manifest_recorded(weights: Weights) -> Commands:
+    """Keep the manifest on the control node: it decides when a host's files and manifest disagree."""
+    if elsewhere([weights.keeper]):
+        return
+    stored = weights.stored(weights.keeper)
+    if stored and stored.proven and stored.digest == weights.recorded.digest(weights.below):
+        host.noop("the control node has the manifest")
+        return
+    yield Recorded(f"{weights.directory}/{MANIFEST}", weights.recorded, weights.below)
+
+
+def _fetch(weights: Weights, held: Holding, to: str) -> PyinfraCommand:
+    """Complete a host's weights from whoever is proven, over every fabric address that they have."""
+    senders = held.senders(to) or (weights.keeper,)
+    urls = [f"{url}/models/{weights.below}" for name in senders for url in weights.shares[name]]
+    words = [CONTENT_PROGRAM, "fetch", *(word for url in urls for word in ("--url", url))]
+    words += ["--manifest", MANIFEST, "--to", weights.directory, "--reuse", weights.root]
+    words += ["--expect", held.digest] if held.digest else []
+    return Narrated(*(QuoteString(word) for word in words))
+
+
+def _token_fault(hub: Hub) -> str:
+    """Why the token's file may not be used."""
+    if not hub.token_file or not host.state.is_executing:
+        return ""
+    told = ask(StoredContent, secret=hub.token_file)["secret"]
+    if told is None:
+        return f"models.hub_token_file {hub.token_file} does not exist. Write the token there, readable by root alone."
+    if told not in {"600", "400"}:
+        return f"{hub.token_file} has mode {told}, so others may read the token. Run `chmod 600 {hub.token_file}`."
+    return ""
+
+
+def _fetch_from_hub(weights: Weights, hub: Hub) -> PyinfraCommand:
+    """Fetch by the library in the engine's image; the token's file is mounted, and no word of it is said."""
+    options = [
+        "--rm", "--network", "host", "--entrypoint", "python3", "--cap-drop", "ALL", "--cap-add", "DAC_OVERRIDE",
+        "--cap-add", "FOWNER", "--security-opt", "no-new-privileges", "--log-driver", "none",
+        "--volume", f"{weights.root}:{weights.root}", "--volume", f"{PROGRAMS}:{PROGRAMS}:ro",
+        "--env", "HF_HUB_OFFLINE=0", "--env", "HF_HUB_DISABLE_TELEMETRY=1", "--env", "HF_HUB_DISABLE_PROGRESS_BARS=1",
+        "--env", "HF_HUB_DISABLE_IMPLICIT_TOKEN=0", "--env", "PYTHONDONTWRITEBYTECODE=1",
+    ]  # fmt: skip
+    if hub.token_file:
+        options += ["--volume", f"{hub.token_file}:{TOKEN}:ro", "--env", f"HF_TOKEN_PATH={TOKEN}"]
+    if hub.endpoint:
+        options += ["--env", f"HF_ENDPOINT={hub.endpoint}"]
+    words = ["docker", "run", *options, hub.image, f"{PROGRAMS}/hub.py", "--repository", hub.repository]
+    words += ["--revision", hub.revision or "", "--to", weights.directory, "--name", weights.title]
+    return Narrated(*(QuoteString(word) for word in [*words, "--reuse", weights.root]))

@@ -216,7 +216,7 @@ class HostPolicy(Settings):
     """Drop the page cache before Ray starts: on unified memory it competes with the model."""
 
     min_free_gib: float = Field(default=20, ge=0)
-    """Space that must stay free on the file systems of Docker, archive and models."""
+    """Space in GiB that must stay free on the file systems of Docker and archive; weights: `models.min_free_gib`."""
 
     start_memory_gib: float = Field(default=105, ge=0)
     """MemAvailable, in GiB, that a rank needs before it starts."""
@@ -237,6 +237,43 @@ class GangPolicy(Settings):
     hook: AbsolutePath | None = Field(default=None, examples=["/usr/local/bin/page-me"])
     """A program on the head that is run when the gang is left failed or a generation is put back, with the event as
     its argument and a JSON object on its standard input."""
+
+
+Kind = Literal["incomplete", "partial", "orphan", "bypassed", "revision", "compile-cache", "unnamed"]
+
+
+class Models(Settings):
+    """What lies in the model root, and what may go from it."""
+
+    keep: tuple[str, ...] = Field(default=(), examples=[["nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-NVFP4"]])
+    """Models that stay whatever is served: directories below the model root, or `ORG/NAME` of hub caches there."""
+
+    clean: tuple[Kind, ...] = ("incomplete", "partial", "orphan", "bypassed")
+    """What a deploy may remove, before it stages and only as much as is needed: `incomplete` downloads of a hub,
+    `partial` files of transfers, `orphan` blobs that no revision uses, hub caches that a complete directory of the same
+    model makes needless (`bypassed`), old revisions (`revision`), compile caches of images that are gone
+    (`compile-cache`), and models that no recipe names (`unnamed`). `gx10 models clean` removes the same."""
+
+    min_free_gib: float = Field(default=20, ge=0)
+    """Space in GiB that must stay free in the model root when the weights are staged."""
+
+    stale_hours: float = Field(default=24, ge=0)
+    """How long something unfinished must have been left alone before it counts as left behind."""
+
+    mount: bool = False
+    """The model root must be a mount point of its own; otherwise nothing is staged or removed."""
+
+    nights: int = Field(default=7, ge=1, le=366)
+    """Nights in which every file's hash is checked once, a part each night."""
+
+    hub_token_file: AbsolutePath | None = Field(default=None, examples=["/etc/gx10/hub-token"])
+    """File with a Hugging Face token on the host that fetches, readable by root alone. It is mounted read-only into the
+    container that fetches, and read by the hub's own library."""
+
+    hub_endpoint: str | None = Field(
+        default=None, examples=["https://hub.example.org"], pattern=r"^https?://[^\s/]+(/[^\s]*)?$"
+    )
+    """Another address of the hub, such as a mirror."""
 
 
 class Cluster(Settings):
@@ -280,6 +317,9 @@ class Cluster(Settings):
 
     host: HostPolicy = HostPolicy()
     """What a host is tuned to."""
+
+    models: Models = Models()
+    """What lies in the model root, and what may go from it."""
 
     @property
     def workers(self) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ The keys outside `gx10` are schema version 1 of spark-vllm-docker, so that recip
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from .model import Settings
-from .types import AbsolutePath, Environment, RelativePath
+from .types import AbsolutePath, Environment, HostName, RelativePath
 
 Scalar = str | int | float | bool | None
 
@@ -54,7 +55,13 @@ class ModelSource(Settings):
     """Where weights come from when no host has them."""
 
     directory: AbsolutePath | None = Field(default=None, examples=["/srv/import/models/my-model"])
-    """A directory on the head."""
+    """A directory on the head, or on `host`."""
+
+    host: HostName | None = Field(default=None, examples=["gx10-3"])
+    """The host that has `directory`, where that is not the head."""
+
+    control: Path | None = Field(default=None, examples=["~/models/my-model"])
+    """A directory on the control node, relative to the project; sent to the head through ssh."""
 
     hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
     """A Hugging Face repository, fetched once, to the head."""

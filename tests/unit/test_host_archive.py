@@ -14,7 +14,7 @@ import pytest
 
 from .fake_docker import FakeDocker
 from .host_side import SECONDS, Code, command_on_path, read_json, refused, run, start, wait_until
-from .rsync_share import relayed
+from .relayed_share import relayed
 
 MB = 1_000_000
 

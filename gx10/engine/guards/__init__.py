@@ -12,6 +12,7 @@ from .environment import recipe_environment_problems
 from .hosts import cluster_problems
 from .placement import image_problems, mod_problems, placement_problems
 from .subject import Served
+from .weights import weights_problems
 
 __all__ = ["Served", "problems"]
 
@@ -22,6 +23,7 @@ def problems(draft: Draft, served: Served | None) -> Iterator[Problem]:
         yield from cluster_problems(draft.cluster, draft.cluster_file)
     if draft.recipe is not None:
         yield from recipe_environment_problems(draft.recipe, draft.recipe_file)
+        yield from weights_problems(draft.recipe, draft.recipe_file, draft.cluster)
     if served is not None:
         yield from command_problems(served)
         yield from ceiling_problems(served)

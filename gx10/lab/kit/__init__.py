@@ -16,6 +16,7 @@ def prepare(progress: Progress) -> None:
     """
     with locked(cache_directory() / "kit.lock"), ThreadPoolExecutor(2) as pool:
         tasks = [pool.submit(wheelhouse.ensure, progress), pool.submit(base_image.ensure, progress)]
-        tiny_model.write(import_directory() / "models" / tiny_model.NAME)
+        for variant in (tiny_model.FIRST, tiny_model.OTHER):
+            tiny_model.write(import_directory() / "models" / variant.name, variant)
         for task in tasks:
             task.result()

@@ -2,10 +2,13 @@
 """Large content on a host: described by a manifest, moved file by file, proven by hash before it gets its name.
 
     content.py stage  --source DIR --to DIR --name NAME       copy a directory whole, with its manifest
-    content.py fetch  --url URL --manifest FILE --to DIR      complete a directory from another host
-    content.py verify --manifest FILE --in DIR [--full]       hash what is not proven, or everything; tell what is wrong
+    content.py fetch  --url URL ... --manifest FILE --to DIR  complete a directory from other hosts
+    content.py describe --source DIR --name NAME --to FILE    write the manifest of a directory that stays as it is
+    content.py verify --manifest FILE --in DIR [--full | --sample K/N | --nights N]
+                                                 hash what is not proven, or everything, or a part; tell what is wrong
 
-manifest.py says what a manifest is, proof.py what counts as proven, landing.py how a file gets its name.
+manifest.py says what a manifest is, proof.py what counts as proven, landing.py how a file gets its name,
+hub_cache.py what of it lies on this host already.
 """
 
 from __future__ import annotations
@@ -14,15 +17,19 @@ import argparse
 import hashlib
 import os
 import pathlib
+import re
 import sys
+import time
 
-from landing import Stop, alone_in, land, own_file
+from hub_cache import Cached, linked, own_blob
+from landing import Stop, alone_in, land, own_file, sentence_of
 from manifest import (
     MANIFEST,
     PROVEN,
     RECEIVED,
     Wrong,
     checked,
+    digest_of_manifest,
     read_manifest,
     safe,
     sync_directory,
@@ -30,9 +37,11 @@ from manifest import (
     write_json,
 )
 from proof import BLOCK, Progress, Proof, digest_of, in_parallel, prove
-from stream import Stream
+from stream import Streams
 
 VERIFY_WAIT_SECONDS = 60
+DAY_SECONDS = 86400
+PART = re.compile(r"([0-9]{1,3})/([1-9][0-9]{0,2})")
 
 
 def stage(arguments):
@@ -83,14 +92,11 @@ def stage_in_place(root, name):
 def give_link_a_file(root, entry, partial):
     """Let the content a link leads to stand where the link stood, at no cost where one file system holds both."""
     target = (root / entry["path"]).resolve()
-    own_file(partial)
-    partial.unlink(missing_ok=True)
-    try:
-        os.link(target, partial)
-    except OSError:
+    if not linked(target, partial):
         return copied(target, entry, partial, Progress(entry["path"], entry["size"]))
     with partial.open("rb", buffering=0) as content:
-        return entry | {"sha256": digest_of(content)}
+        found = digest_of(content)
+    return entry | {"sha256": found}, found
 
 
 def stage_copy(source, root, name):
@@ -100,7 +106,12 @@ def stage_copy(source, root, name):
     missing = [{"path": path, "size": size} for path, size in sizes.items() if path not in entries]
 
     def copy(entry, partial, progress, stopped):
-        return copied(source / entry["path"], entry, partial, progress, stopped)
+        original = (source / entry["path"]).resolve()
+        # A blob of a hub's cache is never written again, so that it can stand under both names.
+        if (sha256 := own_blob(original)) and linked(original, partial):
+            with partial.open("rb", buffering=0) as content:
+                return entry | {"sha256": sha256}, digest_of(content, progress)
+        return copied(original, entry, partial, progress, stopped)
 
     entries |= land(root, name, missing, copy, proof)
     if not missing:
@@ -156,53 +167,121 @@ def copied(original, entry, partial, progress, stopped=None):
     if size != entry["size"]:
         raise Wrong(f"{original} changed while it was copied. Run again when its writer has finished.")
     os.utime(partial, ns=(before.st_atime_ns, before.st_mtime_ns))
-    return entry | {"sha256": digest.hexdigest()}
+    return entry | {"sha256": digest.hexdigest()}, digest.hexdigest()
 
 
-def describe_directory(root, name, entries):
-    manifest = {"name": name, "files": [entries[path] for path in sorted(entries)]}
+def describe_directory(root, name, entries, **more):
+    """Write the manifest beside the content, last of all."""
+    manifest = {"name": name, "files": [entries[path] for path in sorted(entries)], **more}
     write_json(root / MANIFEST, checked(manifest, root / MANIFEST))
 
 
+def describe(arguments):
+    """Write the manifest of a directory elsewhere; hashes are kept beside it, so that a second run reads nothing."""
+    source, target = absolute(arguments.source), absolute(arguments.to)
+    sizes, kept = listing(source), Proof(source, target.with_suffix(".proven.json"))
+    entries = {}
+
+    def one(path):
+        found = (source / path).stat()
+        known = kept.known.get(path) or [None, None, None]
+        if known[1:] != [found.st_mtime_ns, found.st_size]:
+            with (source / path).open("rb", buffering=0) as content:
+                known = [digest_of(content, progress), found.st_mtime_ns, found.st_size]
+        entries[path] = {"path": path, "size": found.st_size, "sha256": known[0]}
+        kept.known[path], kept.changed = known, True
+
+    progress = Progress(f"{arguments.name}: hashing", sum(sizes.values()))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    in_parallel(one, sorted(sizes))
+    kept.save()
+    manifest = {"name": arguments.name, "files": [entries[path] for path in sorted(entries)]}
+    write_json(target, checked(manifest, target))
+
+
 def fetch(arguments):
-    """Complete a directory from another host's share, by the manifest that stands there."""
+    """Complete a directory from the shares of other hosts, by the manifest that stands there or is given."""
     root = absolute(arguments.to)
-    with alone_in(root) as lock:
+    with alone_in(root):
         final = safe(root, arguments.manifest)
         final.parent.mkdir(parents=True, exist_ok=True)
         received = final.with_name(final.name + RECEIVED)
         received.unlink(missing_ok=True)
-        Stream(arguments.url, lock).bring({"path": arguments.manifest, "size": 0}, received)
+        if arguments.given:
+            received.write_bytes(sys.stdin.buffer.read())
+        else:
+            Streams(arguments.url).bring({"path": arguments.manifest, "size": None}, received)
         manifest = read_manifest(received)
+        if arguments.expect and digest_of_manifest(manifest) != arguments.expect:
+            received.unlink()
+            raise Wrong(
+                f"{arguments.url[0]} has another manifest of {manifest['name']} than was decided by "
+                f"({arguments.expect[:12]}). Somebody works on that host; run again when they have finished."
+            )
         skip = set(arguments.skip or ())
         entries = [entry for entry in manifest["files"] if entry["path"] not in skip]
-        wrong = prove(root, manifest["name"], entries)
-        proof = Proof(root)
-
-        def bring(entry, partial, progress, stopped):
-            Stream(arguments.url, lock, stopped).bring(entry, partial, progress)
-            return entry
-
-        # In one order on every host, so that the sender reads each file from its disk once.
-        land(root, manifest["name"], sorted(wrong, key=lambda entry: entry["path"]), bring, proof)
-        if not wrong:
-            print(f"{manifest['name']}: {len(entries)} files are as at {arguments.url}, nothing moved", flush=True)
+        complete(root, manifest["name"], entries, arguments.url, arguments.reuse)
         with received.open("rb") as source:
             os.fsync(source.fileno())
         received.rename(final)
         sync_directory(final.parent)
 
 
+def complete(root, name, entries, urls, reuse):
+    """Bring what is absent or wrong: from a hub's cache on this host where it lies there, else from other hosts."""
+    wrong = prove(root, name, entries)
+    proof, cached = Proof(root), Cached(reuse, entries=wrong) if reuse and wrong else None
+    streams = Streams(urls)
+
+    def bring(entry, partial, progress, stopped):
+        streams.stopped = stopped
+        if cached and (found := cached.bring(entry, partial, progress)):
+            return entry, found
+        return entry, streams.bring(entry, partial, progress)
+
+    # In one order on every host, so that the sender reads each file from its disk once.
+    land(root, name, sorted(wrong, key=lambda entry: entry["path"]), bring, proof)
+    if not wrong:
+        print(f"{name}: {len(entries)} files are as at {urls[0]}, nothing moved", flush=True)
+
+
 def verify(arguments):
-    """Hash whatever is not proven, or everything."""
+    """Hash whatever is not proven, or everything, or tonight's part of it."""
     root = absolute(arguments.inside)
     manifest = read_manifest(arguments.manifest)
     if manifest is None:
         raise Wrong(f"{arguments.manifest} does not exist: nothing tells what {root} shall hold. Run the deploy.")
+    entries, part = manifest["files"], part_of(arguments)
+    if part:
+        entries = sample(entries, *part)
+        print(f"{manifest['name']}: part {part[0]} of {part[1]}, {len(entries)} files", flush=True)
     with alone_in(root, VERIFY_WAIT_SECONDS):
-        wrong = prove(root, manifest["name"], manifest["files"], everything=arguments.full)
+        wrong = prove(root, manifest["name"], entries, everything=arguments.full or bool(part))
     if wrong:
         raise Wrong(holds(root, wrong) + ".")
+
+
+def part_of(arguments):
+    """Which part of how many is asked for; None means no part. Nights are counted, whatever their number is."""
+    if arguments.nights:
+        return int(time.time() // DAY_SECONDS) % arguments.nights + 1, arguments.nights
+    if not arguments.sample:
+        return None
+    told = PART.fullmatch(arguments.sample)
+    if not told or not 1 <= int(told[1]) <= int(told[2]):
+        raise Wrong(f"--sample {arguments.sample!r} is no part such as 3/7, counted from 1.")
+    return int(told[1]), int(told[2])
+
+
+def sample(entries, part, parts):
+    """One of several parts that together are everything, each about as large: the same on every host and night."""
+    sizes, chosen = [0] * parts, []
+    for entry in sorted(entries, key=lambda entry: (-entry["size"], entry["path"])):
+        least = sizes.index(min(sizes))
+        sizes[least] += entry["size"] + 1
+        if least == part - 1:
+            chosen.append(entry)
+    return chosen
 
 
 def holds(root, wrong):
@@ -224,21 +303,33 @@ def main():
     command.add_argument("--name", required=True)
     command.set_defaults(run=stage)
     command = commands.add_parser("fetch")
-    command.add_argument("--url", required=True)
+    command.add_argument("--url", action="append", required=True)
     command.add_argument("--manifest", required=True)
     command.add_argument("--to", required=True)
+    command.add_argument("--given", action="store_true", help="the manifest comes on standard input")
+    command.add_argument("--expect", help="digest of the manifest")
+    command.add_argument("--reuse", help="directory with hub caches, whose content is taken instead of sent")
     command.add_argument("--skip", nargs="*")
     command.set_defaults(run=fetch)
+    command = commands.add_parser("describe")
+    command.add_argument("--source", required=True)
+    command.add_argument("--name", required=True)
+    command.add_argument("--to", required=True)
+    command.set_defaults(run=describe)
     command = commands.add_parser("verify")
     command.add_argument("--manifest", required=True)
     command.add_argument("--in", dest="inside", required=True)
     command.add_argument("--full", action="store_true")
+    command.add_argument("--sample", help="K/N: the K-th of N parts")
+    command.add_argument("--nights", type=int, choices=range(1, 367), metavar="N", help="tonight's of N parts")
     command.set_defaults(run=verify)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)
-    except (Wrong, OSError) as error:
+    except Wrong as error:
         sys.exit(f"content: {error}")
+    except OSError as error:
+        sys.exit(f"content: {sentence_of(getattr(arguments, 'to', None) or arguments.inside, 'the manifest', error)}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ a power cut it is hashed anew, and what did not survive is fetched again.
 
 from __future__ import annotations
 
-import itertools
 import pathlib
 import time
 
@@ -15,7 +14,7 @@ from image_store import cleared, described, manifest_path, needed
 from landing import alone_in, land
 from manifest import RECEIVED, read_json, read_manifest, write_json
 from proof import Proof, prove
-from stream import Stream
+from stream import Streams
 
 RECORDS = 20
 """Transfers that a host remembers."""
@@ -24,14 +23,14 @@ RECORDS = 20
 def receive(arguments):
     """Have another host's image in Docker."""
     root = pathlib.Path(arguments.archive)
-    with alone_in(root) as lock:
+    with alone_in(root):
         received = manifest_path(root, arguments.image).with_name(arguments.image + RECEIVED)
         received.parent.mkdir(parents=True, exist_ok=True)
         received.unlink(missing_ok=True)
-        Stream(arguments.url[0], lock).bring({"path": f"images/{arguments.image}", "size": 0}, received)
+        Streams(arguments.url).bring({"path": f"images/{arguments.image}", "size": None}, received)
         manifest = described(read_manifest(received), f"images/{arguments.image} at {arguments.url[0]}")
         entries, _ = needed(manifest, present_layers(manifest))
-        brought, told = fetched(root, lock, manifest["name"], entries, arguments)
+        brought, told = fetched(root, manifest["name"], entries, arguments)
         started = time.monotonic()
         load(root, arguments.reference, manifest, proven=brought)
         cleared(root)
@@ -39,15 +38,14 @@ def receive(arguments):
             record(arguments.record, told | {"load_seconds": round(time.monotonic() - started, 2)})
 
 
-def fetched(root, lock, name, entries, arguments):
+def fetched(root, name, entries, arguments):
     """Bring entries from the sender; the paths of all of them, which are proven now, and what the transfer came to."""
     wrong = prove(root, name, entries)
-    addresses = itertools.cycle(arguments.url)
-    sources = {entry["path"]: next(addresses) for entry in sorted(wrong, key=lambda entry: -entry["size"])}
+    streams = Streams(arguments.url)
 
     def bring(entry, partial, progress, stopped):
-        Stream(sources[entry["path"]], lock, stopped).bring(entry, partial, progress)
-        return entry
+        streams.stopped = stopped
+        return entry, streams.bring(entry, partial, progress)
 
     started, held = time.monotonic(), sum(held_of(root, entry) for entry in wrong)
     # In one order on every host, so that the sender reads each file from its disk once.

@@ -14,7 +14,7 @@ import threading
 import time
 
 from manifest import PARTIAL, Wrong, safe, sync_directory
-from proof import Progress, digest_of, in_parallel
+from proof import Progress, in_parallel
 
 WAIT_SECONDS = 3600
 
@@ -99,8 +99,9 @@ def land(root, name, entries, bring, proof, *, durable=True):
     """Bring files that are absent or wrong; each becomes visible only when proven.
 
     `bring(entry, partial, progress, stopped)` completes the partial file, from where it stands, and returns the entry
-    with its sha256. Returns the entries as brought. One damaged file does not keep the others from arriving. What is
-    not `durable` is neither synced nor recorded as proven: a power cut may take it back.
+    with its sha256, and the sha256 of the bytes that it wrote: nothing is read a second time. Returns the entries as
+    brought. One damaged file does not keep the others from arriving. What is not
+    `durable` is neither synced nor recorded as proven: a power cut may take it back.
     """
     for entry in entries:
         if (final := safe(root, entry["path"])).is_dir() and not final.is_symlink():
@@ -132,10 +133,13 @@ def land(root, name, entries, bring, proof, *, durable=True):
     try:
         in_parallel(one, entries)
     finally:
-        if durable:
-            for parent in sorted(parents, reverse=True):
-                sync_directory(parent)
-        proof.save()
+        try:
+            if durable:
+                for parent in sorted(parents, reverse=True):
+                    sync_directory(parent)
+            proof.save()
+        except OSError as error:  # A full disk takes no proof either: what was brought is hashed again.
+            reasons.append(sentence_of(root, name, error))
     if reasons:
         raise Stop(reasons[0])
     if faults:
@@ -150,35 +154,36 @@ def land_one(root, entry, bring, proof, progress):
     """Bring one file; a partial that was resumed and turns out damaged is brought anew, once."""
     partial, final = partial_of(root, entry), root / entry["path"]
     resumed = own_file(partial)
-    whole = bring(entry, partial)
-    found = place(partial, final, whole, proof)
-    if found and resumed:
+    whole, found = bring(entry, partial)
+    fault = place(partial, final, whole, found, proof)
+    if fault and resumed:
         print(f"{final}: its partial file was damaged and is brought anew", flush=True)
         progress.add(-entry["size"])
-        whole = bring(entry, partial)
-        found = place(partial, final, whole, proof)
-    if found:
+        whole, found = bring(entry, partial)
+        fault = place(partial, final, whole, found, proof)
+    if fault:
         raise Wrong(
-            f"{final} arrived with {found}, expected sha256 {whole['sha256']} in {whole['size']} bytes. "
+            f"{final} arrived with {fault}, expected sha256 {whole['sha256']} in {whole['size']} bytes. "
             "It was removed; check the sender's copy, then run again."
         )
     return whole
 
 
-def place(partial, final, entry, proof):
-    """Give a partial file its final name if it is right; else remove it and tell what was found in it.
+def place(partial, final, entry, found, proof):
+    """Give a partial file its final name if its bytes are right; else remove it and tell what was found in it.
 
     Without a proof to record it in, it is not synced either.
     """
     with partial.open("rb", buffering=0) as source:
         before = os.fstat(source.fileno())
-        found = digest_of(source)
         if (found, before.st_size) != (entry["sha256"], entry["size"]):
             partial.unlink()
             return f"sha256 {found} in {before.st_size} bytes"
         os.fchmod(source.fileno(), 0o644)  # Weights that another user's umask hid are for every user of the host.
         if proof:
             os.fsync(source.fileno())
+            # Written and not read here: the memory belongs to the engine beside.
+            os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     partial.rename(final)
     if proof:
         proof.record(entry, before.st_mtime_ns)

@@ -1,108 +1,155 @@
-"""One file at a time from another host's rsync daemon, resumed where the last attempt stopped."""
+"""One file at a time from the shares of other hosts, resumed where the last attempt stopped, hashed as it arrives."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import itertools
 import os
-import subprocess
-import tempfile
 import threading
+import urllib.parse
 
 from landing import Stop, own_file
-from manifest import RECEIVED, Wrong
+from manifest import Wrong
+from proof import block_of, digest_so_far
 
 ATTEMPTS = 5
 """Attempts of one file that bring no byte."""
+STALLED_SECONDS = 30
+CONNECT_SECONDS = 10
 
 
-class Stream:
-    """One file at a time from another host's rsync daemon, resumed where the last attempt stopped."""
+class NotThere(Exception):
+    """A share that answered, and does not have the file, or another one of that name."""
 
-    def __init__(self, url, lock, stopped=None):
-        self.url, self.lock, self.stopped = url.rstrip("/") + "/", lock, stopped or threading.Event()
-        # rsync 3.5 asked for a list of names in a directory below a module says that each has vanished; asked for the
-        # same files by their names from the module on, it sends them.
-        scheme, _, host, module, below = self.url.split("/", 4)
-        self.module, self.below = f"{scheme}//{host}/{module}/", below
+
+class SenderGone(Exception):
+    """A share that does not answer, or breaks off; it may come back."""
+
+
+class Streams:
+    """Files from shares that hold the same: addresses of one host, or hosts that are proven good.
+
+    Each thread keeps a connection to each of them; files take turns, so that every address carries its part.
+    """
+
+    def __init__(self, urls, stopped=None):
+        self.urls = [url.rstrip("/") + "/" for url in urls]
+        self.stopped = stopped or threading.Event()
+        self.turn, self.kept = itertools.count(), threading.local()
 
     def bring(self, entry, target, progress=None):
-        """Complete a file; an attempt that brought bytes starts the count of attempts anew."""
-        attempt = 0
-        if own_file(target) and target.stat().st_size > entry["size"]:
-            target.unlink()  # rsync --append leaves a longer file as it is.
-        while True:
-            before = length(target)
-            status, reason = self.attempt(entry["path"], target, progress)
-            if status == 0 and target.exists():
-                return
-            attempt = 1 if length(target) > before else attempt + 1
-            self.give_up(entry["path"], target, status, reason, attempt)
-            self.stopped.wait(min(2**attempt, 15))
+        """Complete a file, and return the sha256 of what it holds then; `size` None takes what there is.
 
-    def give_up(self, path, target, status, reason, attempt):
+        An attempt that brought bytes starts the count of attempts anew; one that brought none goes to the next share.
+        """
+        size = entry["size"]
+        if own_file(target) and (size is None or target.stat().st_size > size):
+            target.unlink()
+        first, attempt, absent = next(self.turn), 0, {}
+        with target.open("ab", buffering=0) as out:
+            digest, have = digest_so_far(target)
+            while size is None or have < size or attempt == 0:
+                url = self.urls[(first + attempt) % len(self.urls)]
+                before, reason = have, ""
+                try:
+                    for block in self.blocks(url, entry["path"], have, size):
+                        if self.stopped.is_set():
+                            raise Stop(f"{url}{entry['path']} was not fetched: another file failed.")
+                        write_whole(out, block)
+                        digest.update(block)
+                        have += len(block)
+                        if progress:
+                            progress.add(len(block))
+                    break
+                except NotThere as told:
+                    absent[url] = str(told)
+                except (http.client.HTTPException, SenderGone) as error:
+                    reason = str(error) or type(error).__name__
+                self.forget(url)
+                attempt = 1 if have > before else attempt + 1
+                try:
+                    self.give_up(entry["path"], url, absent, reason, attempt)
+                except Wrong:
+                    if not have:
+                        target.unlink()
+                    raise
+                if reason and attempt >= len(self.urls):
+                    self.stopped.wait(min(2**attempt, 15))
+        return digest.hexdigest()
+
+    def give_up(self, path, url, absent, reason, attempt):
         """Raise where another attempt is pointless."""
         if self.stopped.is_set():
-            raise Stop(f"{self.url}{path} was not fetched: another file failed.")
-        if status in (0, 4, 23):
+            raise Stop(f"{url}{path} was not fetched: another file failed.")
+        if len(absent) == len(self.urls):
             raise Wrong(
-                f"{self.url}{path} is not there to fetch: {reason or 'it is no plain file'}. "
+                f"{url}{path} is not there to fetch: {absent[url]}. "
                 "Have the sender's copy proven by running the deploy again."
             )
-        if status == 11:
-            raise Stop(f"{target} could not be written: {reason}. Free disk space there; the next run resumes.")
-        if attempt >= ATTEMPTS:
+        if attempt >= max(ATTEMPTS, 2 * len(self.urls)):
             raise Stop(
-                f"{self.url}{path} could not be fetched after {attempt} attempts: {reason}. "
+                f"{url}{path} could not be fetched after {attempt} attempts: {reason or absent[url]}. "
                 "Check the fabric cable and gx10-share.service on the sender; the next run resumes."
             )
 
-    def attempt(self, path, target, progress):
-        """One rsync; returns its status and what it said. A stalled stream is given up after 30 s.
-
-        The name goes through --files-from, where it stands for itself: in an URL the daemon would expand wildcards.
-        """
-        argv = [
-            "setpriv", "--pdeathsig", "TERM", "--",
-            "rsync", "--append", "--inplace", "--no-relative", "--files-from=-", "--from0",
-            "--timeout=30", "--contimeout=10", "--", self.module, str(target),
-        ]  # fmt: skip
-        with tempfile.TemporaryFile() as said:
-            moving = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, pass_fds=[self.lock]
-            )
-            with contextlib.suppress(BrokenPipeError):
-                moving.stdin.write(os.fsencode(self.below + path) + b"\0")
-                moving.stdin.close()
-            counted = 0 if target.name.endswith(RECEIVED) else length(target)
+    def blocks(self, url, path, start, size):
+        """The bytes of a file from `start` on, in blocks that are overwritten by the next."""
+        answer = self.answer(url, path, start)
+        total = start + int(answer.headers["Content-Length"])
+        if size is not None and total != size:
+            raise NotThere(f"it has {total} bytes there, expected {size}")
+        block = block_of(self.kept)
+        while start < total:
             try:
-                while True:
-                    ended = waited(moving, 0.5)
-                    now = length(target)
-                    if progress:
-                        progress.add(now - counted)
-                    counted = now
-                    if ended:
-                        break
-                    if self.stopped.is_set():
-                        moving.terminate()
-            finally:
-                moving.kill()
-                moving.wait()
-            said.seek(0)
-            lines = said.read(4096).decode(errors="backslashreplace").split("\n")
-        return moving.returncode, " ".join(line.strip() for line in lines if line.strip())
+                # What has arrived, without waiting for a whole block: a kill must not cost what lies in it.
+                count = answer.fp.readinto1(block[: total - start])
+            except OSError as error:
+                raise SenderGone(f"{type(error).__name__} {error}") from error
+            if not count:
+                raise SenderGone("the connection ended early")
+            start += count
+            yield block[:count]
+        answer.close()  # Read to its end, so the connection can be asked again.
+
+    def answer(self, url, path, start):
+        """An open answer for a file from `start` on."""
+        connection, below = self.connected(url)
+        quoted = below + urllib.parse.quote_from_bytes(os.fsencode(path))
+        try:
+            connection.request("GET", quoted, headers={"Range": f"bytes={start}-"} if start else {})
+            answer = connection.getresponse()
+        except OSError as error:
+            raise SenderGone(f"{type(error).__name__} {error}") from error
+        if answer.status in (403, 404, 416):
+            answer.read()
+            raise NotThere({403: "it is no plain file", 404: "no such file", 416: "it is shorter"}[answer.status])
+        if answer.status != (206 if start else 200) or "Content-Length" not in answer.headers:
+            raise SenderGone(f"it answered {answer.status} {answer.reason}")
+        return answer
+
+    def connected(self, url):
+        """This thread's connection to a share, and the path below which its files are."""
+        kept = self.kept.__dict__.setdefault("connections", {})
+        parts = urllib.parse.urlsplit(url)
+        if url not in kept:
+            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=CONNECT_SECONDS)
+            try:
+                connection.connect()
+            except OSError as error:
+                raise SenderGone(f"{error.strerror or error or type(error).__name__}") from error
+            connection.sock.settimeout(STALLED_SECONDS)
+            kept[url] = connection
+        return kept[url], parts.path
+
+    def forget(self, url):
+        """Leave a connection on which something went wrong."""
+        if connection := self.kept.__dict__.setdefault("connections", {}).pop(url, None):
+            with contextlib.suppress(OSError):
+                connection.close()
 
 
-def waited(process, seconds):
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def length(path):
-    try:
-        return path.lstat().st_size
-    except FileNotFoundError:
-        return 0
+def write_whole(out, block):
+    """Write a block; a disk that fills up takes a part of it before it refuses."""
+    while block:
+        block = block[out.write(block) :]

@@ -3,50 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .host_side import answers, free_port, wait_until
+from .host_side import answers, free_port, wait_until, words
 
-CONFIGURATION = """
-address = 127.0.0.1
-port = {port}
-use chroot = no
-read only = yes
-list = no
-hosts allow = 127.0.0.0/8
-[models]
-path = {path}
-"""
-BUFFER = 1 << 15
+BUFFER = 1 << 14
 
 
 @contextlib.contextmanager
-def serving(directory: Path, kilobytes_per_second: int = 0) -> Iterator[int]:
+def serving(directory: Path) -> Iterator[int]:
     """Serve a directory; yields the port."""
     port = free_port()
-    configuration = directory.with_name(directory.name + ".share.conf")
-    configuration.write_text(CONFIGURATION.format(port=port, path=directory))
-    words = ["rsync", "--daemon", "--no-detach", f"--config={configuration}"]
-    words += [f"--bwlimit={kilobytes_per_second}"] if kilobytes_per_second else []
-    with subprocess.Popen(words, start_new_session=True) as daemon:
+    arguments = ["--listen", f"127.0.0.1:{port}", "--allow", "127.0.0.0/8", "--directory", f"models={directory}"]
+    with subprocess.Popen(words("share", *arguments)) as share:
         try:
-            assert wait_until(lambda: answers(port)), "rsync --daemon did not listen"
+            assert wait_until(lambda: answers(port)), "the share did not listen"
             yield port
         finally:
-            os.killpg(daemon.pid, signal.SIGKILL)
+            share.kill()
 
 
 class Relay:
-    """Passes connections on to a port and counts the bytes that come back; can cut them all once."""
+    """Passes connections on to a port and counts the bytes that come back; can cut them all once, and be slow."""
 
-    def __init__(self, to: int) -> None:
+    def __init__(self, to: int, kilobytes_per_second: int = 0) -> None:
         self.to, self.sent, self.cut_at = to, 0, 0
+        self.rate, self.due = kilobytes_per_second * 1000, time.monotonic()
         self.connections = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         # Small buffers: what lies in them when a transfer is killed counts as sent, and is sent again.
@@ -58,10 +45,12 @@ class Relay:
     @property
     def url(self) -> str:
         """Where to fetch from."""
-        return f"rsync://127.0.0.1:{self.port}/models"
+        return f"http://127.0.0.1:{self.port}/models"
 
     def close(self) -> None:
-        """Accept nothing more."""
+        """Accept nothing more, also in a thread that waits for a connection."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
     def _accept(self) -> None:
@@ -80,6 +69,8 @@ class Relay:
     def _pass(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
         with contextlib.suppress(OSError):
             while block := source.recv(BUFFER):
+                if counted and self.rate:
+                    time.sleep(max(0.0, self._turn(len(block)) - time.monotonic()))
                 if counted and self._cut(len(block)):
                     break
                 target.sendall(block)
@@ -87,6 +78,12 @@ class Relay:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+
+    def _turn(self, count: int) -> float:
+        """When a block may pass."""
+        with self.lock:
+            self.due = max(self.due, time.monotonic()) + count / self.rate
+            return self.due
 
     def _cut(self, count: int) -> bool:
         with self.lock:
@@ -100,8 +97,8 @@ class Relay:
 @contextlib.contextmanager
 def relayed(directory: Path, kilobytes_per_second: int = 0) -> Iterator[Relay]:
     """Serve a directory through a relay."""
-    with serving(directory, kilobytes_per_second) as port:
-        relay = Relay(port)
+    with serving(directory) as port:
+        relay = Relay(port, kilobytes_per_second)
         try:
             yield relay
         finally:
