@@ -81,6 +81,13 @@ prove-mods: install ## Prove the mods on three published CUDA wheels of vLLM (10
 lock: install ## Resolve the dependencies anew and write requirements.lock
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --python-version 3.11 --universal --all-extras --output-file requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --python-version 3.12 --universal --extra reconcile --constraint requirements.lock \
+	  --output-file gx10/reconcile/requirements.lock pyproject.toml
+
+.PHONY: reconcile-wheels
+reconcile-wheels: install ## Collect the wheels of the reconciler's environment for its host into dist/reconcile-wheels
+	@$(BIN)/python -m gx10.reconcile.wheels dist/reconcile-wheels
 
 .PHONY: docs
 docs: install ## Write docs/settings.md from the settings models

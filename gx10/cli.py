@@ -26,6 +26,12 @@ LAZY = {
     "why": "gx10.gang_commands:why",
     "models": "gx10.model_commands:models",
     "serve": "gx10.model_commands:serve",
+    "plan": "gx10.reconcile_commands:plan",
+    "reconcile": "gx10.reconcile_commands:reconcile",
+    "suspend": "gx10.reconcile_commands:suspend",
+    "resume": "gx10.reconcile_commands:resume",
+    "history": "gx10.reconcile_commands:history",
+    "diff": "gx10.reconcile_commands:diff",
 }
 """Groups that are imported when they are called: a cluster's owner does not wait for the lab's libraries."""
 

@@ -16,6 +16,8 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
 from typing_extensions import Unpack, override
 
+from gx10.operations.journal import watch
+
 if TYPE_CHECKING:
     from pyinfra.api.arguments import ConnectorArguments
     from pyinfra.api.command import StringCommand
@@ -49,6 +51,8 @@ class Gx10Connector(SSHConnector):
     @override
     def connect(self) -> None:
         """Connect; a refusal names host, cause and remedy."""
+        # The earliest moment at which pyinfra takes callbacks, and before a refusal that one of them notes.
+        watch(self.state)
         try:
             super().connect()
         except ConnectError as error:

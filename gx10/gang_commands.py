@@ -52,7 +52,7 @@ def start(full: bool) -> None:
 @click.command()
 @DRAIN
 def stop(drain_timeout: float | None) -> None:
-    """Let running requests end, then stop the gang until `gx10 start` or the next deploy."""
+    """Let running requests end, then stop the gang until `gx10 start`, the next deploy or the next night."""
     _control("stop", *_drain(drain_timeout))
 
 

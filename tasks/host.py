@@ -7,6 +7,7 @@ from pyinfra.api import deploy
 
 from gx10.engine import host_files
 from gx10.engine.description import Description
+from gx10.engine.live import live_question
 from gx10.operations.files import Directory, File, block_leads_file, files_described
 from gx10.operations.system import (
     default_target_is,
@@ -60,5 +61,8 @@ def host_tuned(description: Description) -> None:
         default_target_is(name="Boot without a desktop", target="multi-user.target")
     units_enabled(name="Start share and firewall at boot", units=[share.unit, firewall.unit])
     services_current(
-        name="Run share and firewall as described", services={share.unit: share.digest, firewall.unit: firewall.digest}
+        name="Run share and firewall as described",
+        services={share.unit: share.digest, firewall.unit: firewall.digest},
+        live=live_question(description, host.name),
+        firewall=firewall.unit,
     )

@@ -52,6 +52,6 @@ def model(description: Description) -> None:
     weights = weights_of(description)
     weights_fit(name="Find room for the weights", weights=weights)
     models_cleaned(name="Clean the model root as far as the weights need it", weights=weights)
-    weights_staged(name=f"Stage the weights on {weights.keeper}", weights=weights)
+    weights_staged(name="Stage the weights", weights=weights)
     weights_received(name="Receive the weights over the fabric", weights=weights)
     manifest_recorded(name="Record the manifest on the control node", weights=weights)

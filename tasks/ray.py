@@ -6,10 +6,13 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from gx10.engine import gang_files
+from gx10.engine.containers import described_containers
 from gx10.engine.description import Description
+from gx10.engine.live import live_question
 from gx10.operations.files import File, files_described
 from gx10.operations.gang import Gang, generation_described, supervisor_current
 from gx10.operations.system import units_enabled
+from gx10.reconcile.classes import Drift
 
 
 def gang_units(description: Description, name: str) -> list[str]:
@@ -35,13 +38,14 @@ def described_gang(description: Description) -> Gang:
         hosts=tuple(description.cluster.hosts),
         configuration=gang_files.configuration(description),
         model_directory=description.model_directory,
+        containers={name: described_containers(description, name) for name in description.cluster.hosts},
     )
 
 
 @deploy("Ray")
 def ray(description: Description) -> None:
     """Describe the gang's units, and have its supervisors run on every host; they start what may be started."""
-    files_described(name="Write the units of the gang", entries=gang_entries(description, host.name))
+    files_described(name="Write the units of the gang", entries=gang_entries(description, host.name), drift=Drift.GANG)
     # After the files it stands for: a run that dies in between never leaves half of them under the new name.
     generation_described(name="Write the digest of the described generation", gang=described_gang(description))
     units_enabled(name="Start the gang at boot", units=[gang_files.GANG_UNIT])
@@ -49,4 +53,5 @@ def ray(description: Description) -> None:
         name="Run the gang's supervisor as described",
         unit=gang_files.GANG_UNIT,
         digest=gang_files.supervisor_digest(description, host.name),
+        live=live_question(description, host.name),
     )

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from gx10.engine import gang_files, host_files
+from gx10.engine import gang_files, host_files, watch_files
 from gx10.engine.description import Description
 from gx10.engine.image_inputs import archive_name
+from gx10.engine.live import live_question
 from gx10.engine.preflight import COMMANDS
-from gx10.facts import DockerState, FileStates, HostOffer, ImageLeftovers, StoredContent, SystemState
+from gx10.facts import (
+    DockerState,
+    FileStates,
+    HostOffer,
+    ImageLeftovers,
+    LiveState,
+    StoredContent,
+    SystemState,
+    WatchState,
+)
 from gx10.operations.asking import Question
 from gx10.operations.files import marks
+from gx10.reconcile.described import applied_file
 from tasks.host import HOSTS_FILE, TITLE, host_entries
 from tasks.model import weights_of
 from tasks.ray import gang_entries, gang_units
+from tasks.watch import watch_entries, watch_question
 
 
 def questions(description: Description, host: str) -> list[Question]:
@@ -20,14 +32,15 @@ def questions(description: Description, host: str) -> list[Question]:
     services = [host_files.SHARE_UNIT, host_files.FIREWALL_UNIT]
     units = gang_units(description, host)
     markers = [host_files.running_marker(unit) for unit in [*services, gang_files.GANG_UNIT]]
-    entries = [*host_entries(description, host), *gang_entries(description, host)]
+    entries = [*host_entries(description, host), *gang_entries(description, host), *watch_entries(description, host)]
+    own = [watch_files.KNOWN_HOSTS, applied_file(description)[0]]
     archive = str(cluster.paths.archive)
     return [
         (HostOffer, {"paths": offered_paths(description), "commands": list(COMMANDS)}),
         (
             FileStates,
             {
-                "paths": [entry.path for entry in entries] + [gang_files.GENERATION_FILE] + markers,
+                "paths": [entry.path for entry in entries] + [gang_files.GENERATION_FILE] + markers + own,
                 "blocks": {HOSTS_FILE: marks(TITLE)},
             },
         ),
@@ -37,13 +50,16 @@ def questions(description: Description, host: str) -> list[Question]:
                 "sysctls": list(cluster.host.sysctls),
                 "packages": list(cluster.host.packages),
                 "groups": ["docker"],
-                "units": [*services, *units],
+                "units": [*services, *units, watch_files.TIMER],
             },
         ),
         (DockerState, {"images": [description.image_reference], "containers": []}),
         (StoredContent, {"archive": archive, "image": archive_name(description.image_reference)}),
         (ImageLeftovers, {"policy": description.image_policy(description.image_reference)}),
         (StoredContent, weights_of(description).question),
+        *([(WatchState, watch_question(description, host))] if cluster.reconcile.enabled else []),
+        # Last, so that its clock is the least old.
+        (LiveState, live_question(description, host)),
     ]
 
 

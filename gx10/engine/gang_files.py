@@ -19,6 +19,7 @@ GENERATION_FILE = "/etc/gx10/generation.env"
 SUPERVISOR_FILE = "/etc/gx10/gang.json"
 ENGINE_UNIT = "vllm-engine.service"
 GANG_UNIT = "gx10-gang.service"
+LIFE_DROP_IN, FALLBACK_DROP_IN = "50-life.conf", "60-fallback.conf"
 RANK_GATE_SECONDS = 120
 """How long a rank waits for the head; all hosts were ready when it started."""
 
@@ -103,6 +104,14 @@ def engine_files(description: Description) -> tuple[GangFile, ...]:
         for number, rung in enumerate(description.checked.fallbacks, 1)
     ]
     return (GangFile(f"{UNITS}/{ENGINE_UNIT}", text), GangFile(ENGINE_ENVIRONMENT, environment), *fallbacks)
+
+
+def supervisor_drop_ins(cluster: Cluster, host: str) -> tuple[str, ...]:
+    """Drop-ins that the supervisor itself writes for each life of the gang on a host."""
+    names = [f"{ray_unit(cluster, host)}.d/{LIFE_DROP_IN}"]
+    if host == cluster.head:
+        names += [f"{ENGINE_UNIT}.d/{LIFE_DROP_IN}", f"{ENGINE_UNIT}.d/{FALLBACK_DROP_IN}"]
+    return tuple(f"/run/systemd/system/{name}" for name in names)
 
 
 def fallback_path(number: int) -> str:
@@ -192,7 +201,7 @@ def _engine_run(description: Description, argv: tuple[str, ...]) -> str:
         f"/usr/bin/docker run {_lines(options)}",
         f"--label {units.GENERATION_LABEL}=${{GX10_GENERATION}}",
         f"--label {units.LIFE_LABEL}=${{GX10_LIFE}}",
-        "--env GX10_RANK_OF=${GX10_GENERATION}.${GX10_LIFE}",
+        f"--env {units.RANK_VARIABLE}=${{GX10_GENERATION}}.${{GX10_LIFE}}",
         description.image_reference,
         _lines(argv),
     ]

@@ -10,6 +10,8 @@ RAY_CONTAINER = "gx10-ray"
 ENGINE_CONTAINER = "gx10-engine"
 GENERATION_LABEL = "gx10.generation"
 LIFE_LABEL = "gx10.life"
+RANK_VARIABLE = "GX10_RANK_OF"
+"""Environment of every process of a rank: GENERATION.NUMBER of its life."""
 RAY_RUNTIME_DIRECTORY = "gx10-ray"
 RPC_RUNTIME_DIRECTORY = f"{RAY_RUNTIME_DIRECTORY}/vllm-rpc"
 GIB = 2**30

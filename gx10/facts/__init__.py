@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from typing import Any, ClassVar
 
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from gx10.probes import probe_command
+
+
+def stamped(answer: Any) -> Any:  # noqa: ANN401 - JSON
+    """An answer that tells a clock, with this node's of the moment in which it came to compare it with."""
+    return {**answer, "received": time.time()} if isinstance(answer, dict) and "clock" in answer else answer
 
 
 class Probe(FactBase[dict[str, Any]]):
@@ -30,7 +36,8 @@ class Probe(FactBase[dict[str, Any]]):
             raise FactProcessError(f"{self.name}: the probe answered {output!r}, which is no JSON") from error
         if not isinstance(answer, dict):
             raise FactProcessError(f"{self.name}: the probe answered {answer!r}, not an object")
-        return answer
+        told: dict[str, Any] = stamped(answer)
+        return told
 
 
 class Survey(FactBase[list[dict[str, Any] | None]]):
@@ -43,7 +50,7 @@ class Survey(FactBase[list[dict[str, Any] | None]]):
     def process(self, output: list[str]) -> list[dict[str, Any] | None]:
         """One answer a line."""
         try:
-            return [json.loads(line) for line in output]
+            return [stamped(json.loads(line)) for line in output]
         except ValueError as error:
             raise FactProcessError(f"{self.name}: the probes answered {output!r}, which is no JSON") from error
 
@@ -145,3 +152,34 @@ class WheelFaults(Probe):
     def command(self, directory: str, required: dict[str, str | None]) -> str:
         """Ask about files of `directory`: name to expected sha256, or None where no hash is known."""
         return probe_command(self.probe, {"directory": directory, "required": required})
+
+
+class WatchState(Probe):
+    """The reconciler's user, key, project and environment on a host, and whether its key may log in."""
+
+    probe = "watch"
+
+    def command(self, user: str, key: str, login: str, comment: str, environment: str, project: str) -> str:  # noqa: PLR0917 - pyinfra gives them by name
+        """Ask about the reconciler; `environment` and `project` are empty where it does not run."""
+        asked = {"user": user, "key": key, "login": login, "comment": comment}
+        return probe_command(self.probe, {**asked, "environment": environment, "project": project})
+
+
+class LiveState(Probe):
+    """What runs, beside the files: firewall rules, deleted executables, other people's files and containers, clock."""
+
+    probe = "live"
+
+    def command(  # noqa: PLR0917 - pyinfra gives them by name
+        self,
+        nft: dict[str, str] | None = None,
+        containers: list[str] | None = None,
+        services: list[str] | None = None,
+        owned: list[str] | None = None,
+        units: list[str] | None = None,
+        free: list[str] | None = None,
+    ) -> str:
+        """Ask about a firewall table, services, directories and file systems; `containers` are those that belong."""
+        asked = {"containers": containers, "services": services, "owned": owned, "units": units, "free": free}
+        told: dict[str, Any] = {key: value or [] for key, value in asked.items()}
+        return probe_command(self.probe, told | ({"nft": nft} if nft else {}))

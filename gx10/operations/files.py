@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import operation
 from pyinfra.api.command import QuoteString
 
 from gx10.facts import FileStates, SystemState
+from gx10.reconcile.classes import Drift
 
 from .asking import ask
 from .commands import Command, Commands
+from .declared import drifted, operation
 
 PUT = Path(__file__).with_name("put.py").read_text(encoding="utf-8")
 UNITS = "/etc/systemd/system/"
@@ -38,6 +39,11 @@ class File:
         """What must stand at the path."""
         return "file"
 
+    @property
+    def described(self) -> str:
+        """The file in words."""
+        return f"file {hashlib.sha256(self.content).hexdigest()[:12]} {self.mode} {self.user}:{self.group}"
+
     def differs(self, found: dict[str, Any] | None) -> bool:
         """Whether what was found at the path is anything but this file."""
         return _differs(self, found) or found is None or found["sha256"] != hashlib.sha256(self.content).hexdigest()
@@ -57,6 +63,11 @@ class Directory:
         """What must stand at the path."""
         return "directory"
 
+    @property
+    def described(self) -> str:
+        """The directory in words."""
+        return f"directory {self.mode} {self.user}:{self.group}"
+
     def differs(self, found: dict[str, Any] | None) -> bool:
         """Whether what was found at the path is anything but this directory."""
         return _differs(self, found)
@@ -66,6 +77,14 @@ def _differs(wanted: File | Directory, found: dict[str, Any] | None) -> bool:
     if found is None or found["kind"] != wanted.kind:
         return True
     return (found["mode"], found["user"], found["group"]) != (wanted.mode, wanted.user, wanted.group)
+
+
+def told_state(found: dict[str, Any] | None) -> str:
+    """What was found at a path, in words: kind, beginning of the digest, mode and owner."""
+    if found is None:
+        return "absent"
+    digest = f" {found['sha256'][:12]}" if "sha256" in found else ""
+    return f"{found['kind']}{digest} {found['mode']} {found['user']}:{found['group']}"
 
 
 def put_command(entries: Sequence[File | Directory]) -> Command:
@@ -87,16 +106,22 @@ def put_command(entries: Sequence[File | Directory]) -> Command:
     return Command("python3", "-c", QuoteString(PUT), _stdin=json.dumps(told))
 
 
-@operation()
-def files_described(entries: Sequence[File | Directory]) -> Commands:
+@operation(drift=Drift.HEAL)
+def files_described(entries: Sequence[File | Directory], drift: Drift | None = None) -> Commands:
     """Bring files and directories to their described content, mode and owner.
 
     systemd is told to read its units again when one of them changed, or when it still holds an older text of one.
+    `drift` is their class where it is not the operation's own.
     """
     found = ask(FileStates, paths=[entry.path for entry in entries])
-    wrong = [entry for entry in entries if entry.differs(found[entry.path])]
+    wrong = [
+        entry
+        for entry in entries
+        if entry.differs(found[entry.path])
+        and drifted(entry.path, told_state(found[entry.path]), entry.described, drift=drift)
+    ]
     units = [entry.path.removeprefix(UNITS) for entry in entries if _is_unit(entry.path)]
-    stale = any(_is_unit(entry.path) for entry in wrong) or _holds_older(units)
+    stale = any(_is_unit(entry.path) for entry in wrong) or _holds_older(units, drift)
     if not wrong and not stale:
         host.noop(f"{len(entries)} files and directories are as described")
         return
@@ -110,11 +135,13 @@ def _is_unit(path: str) -> bool:
     return path.startswith(UNITS) and "/" not in path.removeprefix(UNITS)
 
 
-def _holds_older(units: list[str]) -> bool:
+def _holds_older(units: list[str], drift: Drift | None) -> bool:
     if not units:
         return False
     states = ask(SystemState, units=units)["units"]
-    return any(state["NeedDaemonReload"] == "yes" for state in states.values())
+    older = [unit for unit, state in states.items() if state["NeedDaemonReload"] == "yes"]
+    acted_on = [unit for unit in older if drifted(unit, "an older text in systemd", "the file's", drift=drift)]
+    return bool(acted_on)
 
 
 def marks(title: str) -> tuple[str, str]:
@@ -122,14 +149,14 @@ def marks(title: str) -> tuple[str, str]:
     return f"# {title}: begin", f"# {title}: end"
 
 
-@operation()
+@operation(drift=Drift.HEAL)
 def block_leads_file(path: str, title: str, lines: Sequence[str]) -> Commands:
     """Let some lines, between two marks, lead a file whose other lines belong to somebody else.
 
     They lead because the first entry of /etc/hosts wins.
     """
     found = ask(FileStates, paths=[], blocks={path: marks(title)})[path]
-    if found and found["block"] == list(lines):
+    if (found and found["block"] == list(lines)) or not drifted(path, "no such lines", f"the lines of {title}"):
         host.noop(f"{path} has the lines of {title}")
         return
     program = Path(__file__).with_name("put_block.py").read_text(encoding="utf-8")

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import operation
 from pyinfra.api.command import QuoteString, StringCommand
 
+from gx10.engine.containers import Described
 from gx10.engine.gang_files import GENERATION_FILE
 from gx10.engine.generation import digest
 from gx10.engine.host_files import running_marker
 from gx10.engine.units import ENGINE_CONTAINER, GENERATION_LABEL, RAY_CONTAINER
-from gx10.facts import DockerState, FileStates, SystemState
+from gx10.facts import DockerState, FileStates, LiveState, SystemState
+from gx10.reconcile.classes import Drift
 
 from .asking import ask
 from .commands import Command, Commands, Narrated, elsewhere, refuse
-from .files import File, put_command
+from .declared import drifted, operation
+from .files import File, put_command, told_state
 from .model import stored_model
 
-CONTAINERS = {
-    "ray-head.service": RAY_CONTAINER,
-    "ray-worker.service": RAY_CONTAINER,
-    "vllm-engine.service": ENGINE_CONTAINER,
-}
 CONTROL = "/usr/local/lib/gx10/gang_control.py"
 
 
@@ -39,6 +37,8 @@ class Gang:
     configuration: str
     """Digest of everything that configures it but the weights, which only the head knows."""
     model_directory: str
+    containers: Mapping[str, Mapping[str, Described]]
+    """How each container must run, by host and name."""
 
     def generation(self) -> str:
         """Digest of the described generation: the configuration and the weights on the head."""
@@ -46,52 +46,95 @@ class Gang:
         return digest({"configuration": self.configuration, "weights": weights["digest"] if weights else None})
 
 
-def _running(on: str) -> dict[str, str | None]:
-    """Generation of each container of the gang that runs on a host; None for one that carries no label."""
+@dataclass(frozen=True)
+class _Running:
+    """A container of the gang that runs on a host."""
+
+    generation: str
+    """Its generation. One that carries none, or was started otherwise than described, is of none: then why."""
+    fallback: str
+    """Name of the fallback that it runs, if it does."""
+
+
+def _running(on: str, described: Mapping[str, Described]) -> dict[str, _Running]:
+    """What runs of the gang on a host, by container."""
     told = ask(DockerState, on, fresh=True, containers=[RAY_CONTAINER, ENGINE_CONTAINER])["containers"]
-    return {name: found["labels"].get(GENERATION_LABEL) for name, found in told.items() if found and found["running"]}
+    running: dict[str, _Running] = {}
+    for name, found in told.items():
+        if found and found["running"]:
+            how = described.get(name)
+            deviations = list(how.deviations(found)) if how else []
+            generation = "; ".join(deviations) or found["labels"].get(GENERATION_LABEL) or "no generation"
+            running[name] = _Running(generation, how.fallback(found) if how else "")
+    return running
 
 
-@operation()
+@operation(drift=Drift.GANG)
 def generation_described(gang: Gang) -> Commands:
     """Write the digest of the described generation where the units read it."""
     entry = File(GENERATION_FILE, f"GX10_GENERATION={gang.generation()}\n".encode())
-    if not entry.differs(ask(FileStates, paths=[entry.path])[entry.path]):
+    found = ask(FileStates, paths=[entry.path])[entry.path]
+    if not entry.differs(found) or not drifted(entry.path, told_state(found), gang.generation()):
         host.noop("the generation is as described")
         return
     yield put_command([entry])
 
 
-@operation()
-def supervisor_current(unit: str, digest: str) -> Commands:
-    """Run the supervisor with its described program and configuration, taken up without a restart of the gang."""
-    state = ask(SystemState, units=[unit])["units"].get(unit, {})
+@operation(drift=Drift.GANG)
+def supervisor_current(unit: str, digest: str, live: Mapping[str, Any]) -> Commands:
+    """Run the supervisor with its described program and configuration, taken up without a restart of the gang.
+
+    Its configuration is a file of the gang, so it waits with those where the description has moved. A supervisor that
+    does not run, or runs an executable that was replaced, is put right at once: nothing else watches the gang.
+    """
+    state = ask(SystemState, units=[unit])["units"].get(unit, {}).get("ActiveState")
     marker = running_marker(unit)
     told = (ask(FileStates, paths=[marker])[marker] or {}).get("sha256")
-    active = state.get("ActiveState") == "active"
-    if active and told == hashlib.sha256(digest.encode()).hexdigest():
+    wanted = hashlib.sha256(digest.encode()).hexdigest()
+    deleted = ask(LiveState, **live)["deleted"].get(unit)
+    if state == "active" and told == wanted and not deleted:
         host.noop(f"{unit} runs as described")
+        return
+    if state == "active" and not deleted:
+        acts = drifted(unit, f"active, {str(told)[:12]}", f"active, {wanted[:12]}")
+    else:
+        found = f"runs a deleted {deleted}" if deleted else state
+        acts = drifted(unit, found, f"active, {wanted[:12]}", drift=Drift.HEAL)
+    if not acts:
         return
     yield Command(
         "systemctl", "reset-failed", "--", unit, "2>/dev/null", ";", "systemctl", "reload-or-restart", "--", unit
     )
 
 
-@operation()
+@operation(drift=Drift.RESTART)
 def generation_serving(gang: Gang, unit: str, seconds: int) -> Commands:
     """Have the described generation serve: the gang is restarted, drained first, where another one runs anywhere.
 
     The engine's unit is active only after its first completion, so waiting for it is waiting for tokens. A gang that
-    is stopped, or whose budget is spent, is started again.
+    is stopped, or whose budget is spent, is started again: nobody is served who could be cut off. A fallback that
+    serves is told; to take it back is its owner's to choose.
     """
     if elsewhere([gang.head]):
         return
     described = gang.generation()
-    running = {name: _running(name) for name in gang.hosts}
-    older = [name for name, parts in running.items() if any(found != described for found in parts.values())]
-    state = ask(SystemState, fresh=True, units=[unit])["units"].get(unit, {})
-    if state.get("ActiveState") == "active" and not older:
+    running = {name: _running(name, gang.containers.get(name, {})) for name in gang.hosts}
+    older = [
+        drifted(f"{container} on {name}", found.generation, described)
+        for name, parts in running.items()
+        for container, found in parts.items()
+        if found.generation != described
+    ]
+    for name, parts in running.items():
+        for container, found in parts.items():
+            if found.fallback:
+                subject = f"command of {container} on {name}"
+                drifted(subject, f"fallback: {found.fallback}", "the recipe's", drift=Drift.REPORT)
+    state = ask(SystemState, fresh=True, units=[unit])["units"].get(unit, {}).get("ActiveState")
+    if state == "active" and not older:
         host.noop("the described generation serves")
+        return
+    if not (any(older) if older else drifted(unit, state, "active", drift=Drift.HEAL)):
         return
     verb = ["restart", "--reason", "another generation is described"] if older else ["start"]
     yield Narrated(
@@ -99,7 +142,7 @@ def generation_serving(gang: Gang, unit: str, seconds: int) -> Commands:
     )
 
 
-@operation()
+@operation(drift=Drift.REPORT)
 def completion_answered(url: str, model: str, budget_gib: float | None, head: str) -> Commands:
     """Prove that the described engine serves: tokens for a prompt, and its own word on the memory budget.
 

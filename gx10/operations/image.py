@@ -10,18 +10,19 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pyinfra import host
-from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from typing_extensions import override
 
 from gx10.engine.image_inputs import LABEL, archive_name
 from gx10.facts import DockerState, ImageLeftovers, StoredContent, WheelFaults
+from gx10.reconcile.classes import Drift
 from gx10.settings import Image
 from gx10.settings.image import BaseImage
 from gx10.transfer.control_archive import ControlArchive
 
 from .asking import ask, surveyed_first
 from .commands import Command, Commands, ControlWork, Elsewhere, Narrated, elsewhere, refuse
+from .declared import drifted, operation
 from .files import File, put_command
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _archived(archive: str, reference: str, on: str | None = None) -> dict[str, 
     return stored
 
 
-@operation()
+@operation(drift=Drift.HEAL, artifact=True)
 def image_built(
     *,
     image: Image,
@@ -82,6 +83,24 @@ def image_built(
     ):
         host.noop(f"{reference} was built from these inputs")
         return
+    if drifted(reference, found["id"][7:19] if found else "absent", f"built from {digest[:12]}"):
+        yield from _had(image, pins, reference, digest, context, state, archive, control, shares, head, whole)
+
+
+def _had(  # noqa: PLR0917 - what its operation was told
+    image: Image,
+    pins: str,
+    reference: str,
+    digest: str,
+    context: dict[str, bytes],
+    state: str,
+    archive: str,
+    control: ControlArchive | None,
+    shares: dict[str, list[str]],
+    head: str,
+    whole: bool,
+) -> Commands:
+    """Have an image that is not there: from the nearest archive or host that has it, or built."""
     if whole:
         yield _load(reference, archive)
         return
@@ -189,7 +208,7 @@ def _build(image: Image, reference: str, digest: str, root: str) -> PyinfraComma
     )  # fmt: skip
 
 
-@operation()
+@operation(drift=Drift.HEAL, artifact=True)
 def image_archived(reference: str, archive: str, head: str) -> Commands:
     """Keep an archive of the head's image, so that a lost image comes back without a build."""
     if elsewhere([head]):
@@ -199,11 +218,14 @@ def image_archived(reference: str, archive: str, head: str) -> Commands:
     if stored and not stored["unproven"]:
         host.noop(f"the archive of {reference} is whole")
         return
+    damaged = f"{len(stored['unproven'])} files not proven" if stored else "absent"
+    if not drifted(f"archive of {reference}", damaged, "whole"):
+        return
     words = [ARCHIVE_PROGRAM, "save", reference, "--archive", archive, "--image", archive_name(reference)]
     yield Narrated(*(QuoteString(word) for word in words))
 
 
-@operation()
+@operation(drift=Drift.HEAL)
 def archive_kept_here(reference: str, archive: str, control: ControlArchive | None, head: str) -> Commands:
     """Keep the head's archive on the control node as well, for the day on which every host has lost its image."""
     if elsewhere([head]):
@@ -218,10 +240,12 @@ def archive_kept_here(reference: str, archive: str, control: ControlArchive | No
     if kept and stored is None and not host.state.is_executing:
         host.noop(f"the head's archive of {reference} will be the control node's")
         return
+    if not drifted(f"archive of {reference} on the control node", "another or none", "the head's"):
+        return
     yield ControlWork(f"Fetch the archive of {reference} from {head}", lambda tell: control.fetch(reference, tell))
 
 
-@operation()
+@operation(drift=Drift.HEAL, artifact=True)
 def image_received(
     *, reference: str, head: str, workers: Sequence[str], archive: str, shares: list[str], record: str
 ) -> Commands:
@@ -240,10 +264,14 @@ def image_received(
         same = bool(ours and theirs and (ours["layers"], ours["config"]) == (theirs["layers"], theirs["config"]))
     if same:
         if ask(StoredContent, archive=archive, image=archive_name(reference))["archive_files"]:
+            if not drifted(archive, "left of a transfer", "empty"):
+                return
             # A run that was killed fetched what another had loaded: on a worker the archive is only a way station.
             yield Command(ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(archive))
             return
         host.noop(f"{reference} is the head's")
+        return
+    if not drifted(reference, ours["id"][7:19] if ours else "absent", theirs["id"][7:19] if theirs else "the head's"):
         return
     if theirs is None and host.state.is_executing:
         yield from refuse(f"{head} has no image {reference} to send. Look at what its own operations reported.")
@@ -271,22 +299,25 @@ class ReceivedOrMended(Narrated):
         return super().execute(state, host, connector_arguments) if mended else (mended, told)
 
 
-@operation()
+@operation(drift=Drift.HEAL)
 def image_used(policy: dict[str, object]) -> Commands:
     """Note on every host that this image is the described one now, so that the one before it is known and stays."""
     if ask(ImageLeftovers, policy=policy)["used"][:1] == [policy["described"]]:
         host.noop("the described image is noted")
         return
+    if not drifted("image in use", "another", str(policy["described"])):
+        return
     yield Command(GC_PROGRAM, "used")
 
 
-@operation()
+@operation(drift=Drift.HEAL)
 def old_images_removed(policy: dict[str, object]) -> Commands:
     """Remove, each by its name, images, archives, build cache and build directories that the policy does not keep.
 
     Only what was there when the run began: what a run itself leaves over is the next one's, or no dry run could tell.
     """
-    going = surveyed_first(ImageLeftovers, policy=policy)["plan"]
+    plan = surveyed_first(ImageLeftovers, policy=policy)["plan"]
+    going = [item for item in plan if drifted(item["name"], "left over", "removed")]
     if not going:
         host.noop("nothing is left over of earlier images")
         return

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyinfra import host, logger
-from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand, QuoteString
 
 from gx10.facts import ModelRoot, StoredContent
 from gx10.models.holders import Holding, Stored, holding
 from gx10.models.manifests import Manifests, bytes_in
 from gx10.models.room import GIB, Room, refusal, table
+from gx10.reconcile.classes import Drift
 
 from .asking import ask
 from .commands import Commands, FromControlNode, Narrated, Recorded, elsewhere, refuse
+from .declared import drifted, operation
 from .image import CONTENT_PROGRAM
 
 PARTITION_PROGRAM = "/usr/local/lib/gx10/partition.py"
@@ -134,7 +135,21 @@ def stored_model(directory: str, on: str | None = None) -> dict[str, Any] | None
     return told
 
 
-@operation()
+def _weights_drifted(weights: Weights, stored: Stored | None, held: Holding) -> bool:
+    """Note weights that are absent, others than those that shall stand, or not proven file by file."""
+    if stored is None:
+        return drifted(weights.title, "absent", (held.digest or "in place")[:12])
+    if held.digest and stored.digest != held.digest:
+        return drifted(weights.title, stored.digest[:12], held.digest[:12])
+    if stored.proven:  # Of another revision of the hub than the pinned one.
+        return drifted(weights.title, stored.digest[:12], "the pinned revision")
+    acted_on = [
+        path for path in stored.unproven if drifted(f"{weights.title}/{path}", "not proven", "as in the manifest")
+    ]
+    return bool(acted_on)
+
+
+@operation(drift=Drift.REPORT)
 def weights_fit(weights: Weights) -> Commands:
     """Hold what is to come against the room on every host, before a byte moves; refuse where it cannot fit."""
     if elsewhere([weights.keeper]):
@@ -148,19 +163,23 @@ def weights_fit(weights: Weights) -> Commands:
     host.noop("the weights fit on every host")
 
 
-@operation()
+@operation(drift=Drift.HEAL)
 def models_cleaned(weights: Weights) -> Commands:
     """Remove what the policy allows, where the weights need the room and only as much as they need."""
     room = next(each for each in weights.rooms() if each.host == host.name)
     if not room.to_free:
         host.noop("nothing needs to go")
         return
+    if not drifted(
+        weights.root, f"{room.have / GIB:.1f} GiB free", f"{room.wanted_free / GIB:.1f} GiB for the weights"
+    ):
+        return
     yield Narrated(
         PARTITION_PROGRAM, "clean", "--need", str(room.wanted_free), _stdin=json.dumps(weights.policy, sort_keys=True)
     )
 
 
-@operation()
+@operation(drift=Drift.HEAL, artifact=True)
 def weights_staged(weights: Weights) -> Commands:
     """Have the weights on the keeper with a manifest: proven as they are, from a peer that is, or from their source.
 
@@ -168,11 +187,13 @@ def weights_staged(weights: Weights) -> Commands:
     """
     if elsewhere([weights.keeper]):
         return
-    held = weights.holding()
+    held, stored = weights.holding(), weights.stored(weights.keeper)
     if held.complete(weights.keeper):
-        stored = weights.stored(weights.keeper)
         host.noop(f"{weights.title} is in place: {stored.files if stored else 0} files")
-    elif held.proven:
+        return
+    if not _weights_drifted(weights, stored, held):
+        return
+    if held.proven:
         yield _fetch(weights, held, weights.keeper)
     elif weights.hub:
         if refused := _token_fault(weights.hub):
@@ -190,15 +211,16 @@ def weights_staged(weights: Weights) -> Commands:
         yield Narrated(*(QuoteString(word) for word in words))
 
 
-@operation()
+@operation(drift=Drift.HEAL, artifact=True)
 def weights_received(weights: Weights) -> Commands:
     """Have the same weights on every other host, each absent or unproven file fetched over the fabric."""
     if elsewhere(weights.others):
         return
-    held = weights.holding()
+    held, stored = weights.holding(), weights.stored(host.name)
     if held.complete(host.name):
-        stored = weights.stored(host.name)
         host.noop(f"{weights.title} is in place: {stored.files if stored else 0} files")
+        return
+    if not _weights_drifted(weights, stored, held):
         return
     if not held.proven and host.state.is_executing:
         yield from refuse(f"no host has {weights.title} to send. Look at what {weights.keeper} reported.")
@@ -206,7 +228,7 @@ def weights_received(weights: Weights) -> Commands:
     yield _fetch(weights, held, host.name)
 
 
-@operation()
+@operation(drift=Drift.HEAL)
 def manifest_recorded(weights: Weights) -> Commands:
     """Keep the manifest on the control node: it decides when a host's files and manifest disagree."""
     if elsewhere([weights.keeper]):
@@ -214,6 +236,8 @@ def manifest_recorded(weights: Weights) -> Commands:
     stored = weights.stored(weights.keeper)
     if stored and stored.proven and stored.digest == weights.recorded.digest(weights.below):
         host.noop("the control node has the manifest")
+        return
+    if not drifted(f"manifest of {weights.title} on the control node", "another or none", "the hosts'"):
         return
     yield Recorded(f"{weights.directory}/{MANIFEST}", weights.recorded, weights.below)
 

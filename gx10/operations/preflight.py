@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 
 from pyinfra import host
-from pyinfra.api import operation
 
+from gx10.engine.description import described_by_environment
 from gx10.engine.preflight import COMMANDS, unfit
 from gx10.facts import HostOffer
+from gx10.reconcile.classes import Drift
 from gx10.settings import Cluster
 
 from .asking import Question, ask, survey
 from .commands import Commands, refuse
+from .declared import operation
+from .locking import lock_refusal
 
 
-@operation()
+@operation(drift=Drift.REPORT)
 def host_fit(cluster: Cluster, paths: list[str], questions: list[Question]) -> Commands:
     """Ask this host everything, and fail with every reason why it cannot be deployed to; change nothing.
 
@@ -26,5 +29,8 @@ def host_fit(cluster: Cluster, paths: list[str], questions: list[Question]) -> C
     reasons = list(unfit(offer, cluster, host.name, time.time()))
     if reasons:
         yield from refuse(*reasons)
+        return
+    if host.state.is_executing and (refusal := lock_refusal(described_by_environment())):
+        yield from refuse(refusal)
         return
     host.noop("the host is fit")

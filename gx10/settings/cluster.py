@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from .model import Settings
+from .reconcile import Reconcile
 from .types import AbsolutePath, Environment, HostName, Interface
 
 
@@ -264,7 +265,7 @@ class Models(Settings):
     """The model root must be a mount point of its own; otherwise nothing is staged or removed."""
 
     nights: int = Field(default=7, ge=1, le=366)
-    """Nights in which every file's hash is checked once, a part each night."""
+    """Nights in which the hash of every file of weights and archive is checked once, a part each night."""
 
     hub_token_file: AbsolutePath | None = Field(default=None, examples=["/etc/gx10/hub-token"])
     """File with a Hugging Face token on the host that fetches, readable by root alone. It is mounted read-only into the
@@ -320,6 +321,9 @@ class Cluster(Settings):
 
     models: Models = Models()
     """What lies in the model root, and what may go from it."""
+
+    reconcile: Reconcile = Reconcile()
+    """How drift is found and put back every night."""
 
     @property
     def workers(self) -> tuple[str, ...]:

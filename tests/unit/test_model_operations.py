@@ -39,6 +39,8 @@ class Run:
         }  # fmt: skip
         self.weights = Weights(**{**settings, **weights})
         monkeypatch.setattr(model, "ask", self.ask)
+        monkeypatch.setattr(model, "drifted", self.drifted)
+        self.found: list[tuple[object, ...]] = []
 
     def ask(self, fact: type, on: str | None = None, **_: object) -> dict[str, Any]:
         """What a host answers."""
@@ -47,13 +49,18 @@ class Run:
         answer: dict[str, Any] = self.answers[on or model.host.name]
         return answer
 
+    def drifted(self, *told: object, **_: object) -> bool:
+        """Note a difference, and act on it."""
+        self.found.append(told)
+        return True
+
     def on(self, name: str, operation: Any) -> list[str]:  # noqa: ANN401
         """Commands of an operation on a host."""
         state = SimpleNamespace(is_executing=True)
         host = SimpleNamespace(name=name, noop=lambda _: None, state=state, print_prefix=f"[{name}] ")
         for module in (model, commands):
             self.monkeypatch.setattr(module, "host", host)
-        return [command.get_raw_value() for command in operation._inner(weights=self.weights)]
+        return [command.get_raw_value() for command in operation._inner.__wrapped__(weights=self.weights)]
 
 
 def test_nothing_is_done_where_all_hold_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -69,6 +76,7 @@ def test_workers_fetch_from_every_address_of_whoever_is_proven(monkeypatch: pyte
     for url in ("http://a:1", "http://a-2:1", "http://c:1", "http://c-2:1"):
         assert f"--url {url}/models/org/m" in words
     assert "--expect d" in words
+    assert run.found == [("org/m", "absent", "d")]
     assert run.on("c", model.weights_received) == []
 
 
@@ -77,6 +85,7 @@ def test_a_head_that_lost_weights_is_refilled_from_workers(monkeypatch: pytest.M
     (words,) = run.on("a", model.weights_staged)
     assert "fetch --url http://b:1/models/org/m" in words
     assert "http://a:1" not in words
+    assert run.found == [("org/m/shard", "not proven", "as in the manifest")]
 
 
 def test_where_nobody_has_them_they_come_from_the_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

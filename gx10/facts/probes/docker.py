@@ -50,7 +50,14 @@ def image(found):
 
 
 def container(found):
+    settings, host = found["Config"], found.get("HostConfig") or {}
+    pairs = (entry.partition("=") for entry in settings.get("Env") or [])
     return {
+        "command": settings.get("Cmd") or [],
+        "environment": {name: hashlib.sha256(value.encode()).hexdigest() for name, _, value in pairs},
+        "binds": sorted(host.get("Binds") or []),
+        "privileged": bool(host.get("Privileged")),
+        "capabilities": sorted(word.removeprefix("CAP_") for word in host.get("CapAdd") or []),
         "running": found["State"]["Running"],
         "status": found["State"]["Status"],
         "started": found["State"]["StartedAt"],
@@ -70,6 +77,14 @@ for found in inspect("image", wanted):
 containers = {
     found["Name"].lstrip("/"): container(found) for found in inspect("container", asked.get("containers", []))
 }
+# What an image brings itself: a running container keeps it, whatever became of the tag.
+for found in inspect("image", sorted({one["image_id"] for one in containers.values()})):
+    pairs = [entry.partition("=") for entry in (found.get("Config") or {}).get("Env") or []]
+    for one in containers.values():
+        if one["image_id"] == found["Id"]:
+            one["image_labels"] = (found.get("Config") or {}).get("Labels") or {}
+            own = {name: hashlib.sha256(value.encode()).hexdigest() for name, _, value in pairs}
+            one["image_environment"] = own
 print(
     json.dumps(
         {

@@ -1,0 +1,89 @@
+"""What the reconciler's host holds: the project as it was deployed, an environment to run it, units and a command."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from .description import Description
+from .templates import render
+
+USER = "gx10-reconcile"
+HOME = "/var/lib/gx10-reconcile"
+KEY = f"{HOME}/.ssh/id_ed25519"
+ROOT = "/opt/gx10"
+PROJECT = f"{ROOT}/project"
+KNOWN_HOSTS = f"{ROOT}/known_hosts"
+COMMAND = f"{ROOT}/bin/gx10"
+UNITS = "/etc/systemd/system"
+SERVICE, FAILED, TIMER = "gx10-reconcile.service", "gx10-reconcile-failed.service", "gx10-reconcile.timer"
+LOCK = "gx10/reconcile/requirements.lock"
+
+
+@dataclass(frozen=True)
+class WatchFile:
+    """A file of the reconciler."""
+
+    path: str
+    content: bytes
+    mode: str = "644"
+
+
+def node(description: Description) -> str:
+    """The host that runs the reconciler."""
+    return description.cluster.reconcile.node or description.cluster.head
+
+
+def comment(description: Description) -> str:
+    """What tells the reconciler's key from others in authorized_keys."""
+    return f"gx10-reconcile@{description.cluster.name}"
+
+
+def environment(description: Description) -> tuple[str, str]:
+    """Directory of the environment, named by its lock, and the lock's digest."""
+    digest = hashlib.sha256((description.project / LOCK).read_bytes()).hexdigest()
+    return f"{ROOT}/env-{digest[:12]}", digest
+
+
+def access() -> dict[str, object]:
+    """How the reconciler logs in, whatever the description's own node does."""
+    return {"user": "root", "key": KEY, "known_hosts": KNOWN_HOSTS}
+
+
+def watch_files(description: Description) -> tuple[WatchFile, ...]:
+    """Units and command."""
+    cluster = description.cluster
+    settings = cluster.reconcile
+    values: dict[str, object] = {
+        "cluster": cluster.name,
+        "user": USER,
+        "root": PROJECT,
+        "state": HOME,
+        "command": COMMAND,
+        "environment": environment(description)[0],
+        "metrics": str(settings.metrics),
+        "timeout_seconds": settings.timeout_seconds,
+        "calendar": settings.calendar,
+        "zone": settings.time_zone,
+        "spread_seconds": settings.spread_seconds,
+    }
+    units = [
+        WatchFile(f"{UNITS}/{unit}", render(description.project, f"{UNITS}/{unit}", **values))
+        for unit in (SERVICE, FAILED, TIMER)
+    ]
+    return (*units, WatchFile(COMMAND, render(description.project, COMMAND, **values), "755"))
+
+
+def distribution(project: Path) -> dict[str, bytes]:
+    """What makes the project's connector known to pyinfra, as an installation would."""
+    version = next(
+        line.split('"')[1]
+        for line in (project / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+        if line.startswith("version =")
+    )
+    root = f"gx10-{version}.dist-info"
+    return {
+        f"{root}/METADATA": f"Metadata-Version: 2.1\nName: gx10\nVersion: {version}\n".encode(),
+        f"{root}/entry_points.txt": b"[pyinfra.connectors]\ngx10 = gx10.connector:Gx10Connector\n",
+    }

@@ -1,0 +1,86 @@
+"""What the reconciler needs on a host: argv[1] is JSON {"user", "key", "environment", "login", "project"}; prints JSON.
+
+Tells the host's own public key, the user, its public key, the seal and the tree of its environment, and who may log in.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import pwd
+import sys
+
+asked = json.loads(sys.argv[1])
+SEAL = ".gx10-environment.json"
+
+
+def text(name):
+    try:
+        return pathlib.Path(name).read_text().strip()
+    except OSError:
+        return None
+
+
+def user(name):
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return {"home": found.pw_dir, "shell": found.pw_shell, "uid": found.pw_uid}
+
+
+def tree(root):
+    digest = hashlib.sha256()
+    for directory, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if name != "__pycache__")
+        for name in sorted(files):
+            path = pathlib.Path(directory, name)
+            if path.name == SEAL:
+                continue
+            found = path.lstat()
+            told = [str(path.relative_to(root)), found.st_size, found.st_mtime_ns, found.st_mode, found.st_uid]
+            digest.update(json.dumps(told).encode())
+    return digest.hexdigest()
+
+
+def environment(name):
+    seal = text(f"{name}/{SEAL}")
+    try:
+        return {**json.loads(seal), "found": tree(name)} if seal else None
+    except ValueError:
+        return None
+
+
+def authorized(login):
+    path = pathlib.Path(pwd.getpwnam(login).pw_dir, ".ssh/authorized_keys")
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def files(root):
+    """Digest and mode of every file of a directory; byte code is nobody's."""
+    told = {}
+    for path in sorted(pathlib.Path(root).rglob("*")):
+        if "__pycache__" in path.parts or (path.is_dir() and not path.is_symlink()):
+            continue
+        found = path.lstat()
+        digest = "link" if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+        told[str(path.relative_to(root))] = [digest, format(found.st_mode & 0o7777, "o"), found.st_uid]
+    return told
+
+
+login = asked["login"]
+print(
+    json.dumps(
+        {
+            "host_key": text("/etc/ssh/ssh_host_ed25519_key.pub"),
+            "user": user(asked["user"]),
+            "key": text(f"{asked['key']}.pub") if pathlib.Path(asked["key"]).exists() else None,
+            "environment": environment(asked["environment"]) if asked["environment"] else None,
+            "project": files(asked["project"]) if asked["project"] else {},
+            "authorized": [line for line in authorized(login) if line.endswith(asked["comment"])],
+        }
+    )
+)

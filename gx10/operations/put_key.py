@@ -1,0 +1,34 @@
+"""Runs on a host: let exactly one key with a comment log in, described as JSON on standard input.
+
+Lines of others stay as they are, byte for byte, in their order.
+"""
+
+import json
+import os
+import pathlib
+import pwd
+import sys
+
+asked = json.load(sys.stdin)
+found = pwd.getpwnam(asked["login"])
+path = pathlib.Path(found.pw_dir, ".ssh/authorized_keys").resolve()
+try:
+    if not path.parent.is_dir():
+        path.parent.mkdir(mode=0o700)
+        os.chown(path.parent, found.pw_uid, found.pw_gid)
+    text = path.read_bytes() if path.exists() else b""
+    before = path.lstat() if path.exists() else None
+    ours = asked["comment"].encode()
+    lines = [line for line in text.split(b"\n") if line and not line.endswith(ours)]
+    partial = path.with_name(f".{path.name}.gx10-partial")
+    partial.unlink(missing_ok=True)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+        owner = (before.st_uid, before.st_gid) if before else (found.pw_uid, found.pw_gid)
+        os.fchown(target.fileno(), *owner)
+        os.fchmod(target.fileno(), before.st_mode & 0o7777 if before else 0o600)
+        target.write(b"\n".join([*lines, asked["line"].encode(), b""]))
+        target.flush()
+        os.fsync(target.fileno())
+    partial.rename(path)
+except OSError as error:
+    sys.exit(f"{path} could not be written: {error}. It stands as it was; repair it and run again.")

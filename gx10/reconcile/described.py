@@ -1,0 +1,85 @@
+"""What "the description" is: every file that shapes the hosts, and one digest over all of them.
+
+A difference on a host whose description is still the one last applied was made by somebody on that host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from gx10.engine import watch_files
+from gx10.engine.description import Description
+from gx10.engine.generation import digest
+
+PARTS = ("gx10", "tasks", "deploys", "templates", "files", "recipes", "images", "tests/nodes")
+"""Directories of the project that a deploy reads."""
+FILES = ("deploy.py", "inventory.py", "config.py", "pyproject.toml", "tests/__init__.py")
+
+
+@cache
+def _project_files(project: Path) -> dict[str, bytes]:
+    return {name: (project / name).read_bytes() for name in sorted(_names(project))}
+
+
+def project_files(description: Description) -> dict[str, bytes]:
+    """Every file of the project that a deploy of this cluster reads, by its path.
+
+    What the node that deploys needs to log in stands apart from what it deploys: `access` is left out.
+    """
+    return {**_project_files(description.project), description.loaded.cluster_file: cluster_file(description, None)}
+
+
+def deployed_files(description: Description) -> dict[str, bytes]:
+    """The project as it stands on the reconciler's host, which logs in with a key of its own."""
+    own = cluster_file(description, watch_files.access())
+    files = {**project_files(description), description.loaded.cluster_file: own}
+    return files | watch_files.distribution(description.project)
+
+
+def cluster_file(description: Description, access: dict[str, object] | None) -> bytes:
+    """The cluster file with other access, or without any, and without what its owner's own node keeps."""
+    told = description.cluster.model_dump(
+        mode="json", exclude={"access": True, "retention": {"control_archive"}}, exclude_unset=True
+    )
+    if access is not None:
+        told["access"] = access
+    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True).encode()
+
+
+def description_digest(description: Description) -> str:
+    """16 hex digits over everything described."""
+    files = project_files(description)
+    return digest({name: hashlib.sha256(text).hexdigest() for name, text in files.items()})
+
+
+def revision(project: Path) -> str:
+    """The checkout's revision, with `-dirty` where files differ from it; nothing where there is no checkout."""
+    done = subprocess.run(
+        ["git", "-C", str(project), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def applied_file(description: Description) -> tuple[str, bytes]:
+    """Where the head keeps which description was applied last, and what stands there once this one is."""
+    told = {"description": description_digest(description)}
+    return f"{description.cluster.paths.state}/applied.json", (json.dumps(told) + "\n").encode()
+
+
+def _names(project: Path) -> Iterator[str]:
+    yield from FILES
+    for part in PARTS:
+        for path in (project / part).rglob("*"):
+            name = path.relative_to(project).as_posix()
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield name

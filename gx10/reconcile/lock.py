@@ -1,0 +1,208 @@
+"""One run at a time: a lock on this node, and one on the head that runs from other nodes see as well.
+
+Both are held by open descriptors that every child inherits. They end when the last process that could still act on the
+cluster has ended, however it ended; nothing has to be cleaned up after a crash.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import select
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from gx10.engine.description import Description
+from gx10.probes import probe_words
+from gx10.remote import run, ssh_arguments
+
+HELD = "GX10_LOCK_HELD"
+"""Environment variable: this process is part of a run that holds the lock."""
+ANSWER_SECONDS = 20
+
+
+class LockHeldError(Exception):
+    """Somebody else holds the lock; says who."""
+
+
+class LockUnknownError(Exception):
+    """The head could not be asked."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, and why."""
+
+    owner: str
+    host: str
+    pid: int
+    reason: str
+
+    @classmethod
+    def me(cls, reason: str) -> Holder:
+        """This process."""
+        return cls(getpass.getuser(), socket.gethostname(), os.getpid(), reason)
+
+
+def said(held: dict[str, Any]) -> str:
+    """A holder in words."""
+    if not held:
+        return "somebody who has not said who"
+    since = datetime.fromtimestamp(held["since"], UTC)
+    until = datetime.fromtimestamp(held["expires"], UTC)
+    return (
+        f"{held['owner']}@{held['host']}, process {held['holder_pid']}: {held['reason']}, "
+        f"since {since:%Y-%m-%d %H:%M:%S} UTC, until {until:%H:%M} at the latest"
+    )
+
+
+@dataclass
+class Keeper:
+    """The process that keeps the head's lock until the last writing end of its input is closed."""
+
+    process: subprocess.Popen[str]
+    write_end: int | None
+
+    def release(self) -> None:
+        """Let go of the lock, and wait until the head knows."""
+        if self.write_end is not None:
+            os.close(self.write_end)
+            self.write_end = None
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream:
+                stream.close()
+
+
+@dataclass(frozen=True)
+class Locked:
+    """Both locks, held."""
+
+    taken_over: str
+    """What was taken over from a run that died, in words."""
+    descriptors: tuple[int, ...]
+    """What a child that acts on the cluster must inherit: while it lives, the locks are held."""
+
+
+@contextmanager
+def locked(
+    description: Description, state: Path, reason: str, seconds: float, wait_seconds: float = 0
+) -> Iterator[Locked]:
+    """Hold both locks of a cluster.
+
+    Raises LockHeldError when somebody else has one of them after `wait_seconds`, LockUnknownError when the head cannot
+    be asked.
+    """
+    until = time.monotonic() + wait_seconds
+    with _local(state / "lock", until) as local:
+        keeper, over = hold_on_head(description, reason, seconds, until)
+        try:
+            local.seek(0)
+            local.truncate()
+            local.write(json.dumps(_named(Holder.me(reason), seconds)))
+            local.flush()
+            write_end = keeper.write_end if keeper.write_end is not None else -1
+            yield Locked(over, (local.fileno(), write_end))
+        finally:
+            keeper.release()
+
+
+@contextmanager
+def _local(path: Path, until: float) -> Iterator[IO[str]]:
+    with path.open("a+", encoding="utf-8") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    lock.seek(0)
+                    raise LockHeldError(f"another run on this node holds the lock: {_read(lock)}") from None
+                time.sleep(1)
+        yield lock
+
+
+def _read(lock: IO[str]) -> str:
+    try:
+        return said(json.loads(lock.read()))
+    except (ValueError, LookupError, TypeError):
+        return said({})
+
+
+def _named(holder: Holder, seconds: float) -> dict[str, Any]:
+    now = time.time()
+    told = {"owner": holder.owner, "host": holder.host, "holder_pid": holder.pid, "reason": holder.reason}
+    return {**told, "since": now, "expires": now + seconds}
+
+
+def hold_on_head(description: Description, reason: str, seconds: float, until: float = 0) -> tuple[Keeper, str]:
+    """Take the head's lock; returns what keeps it, and what was taken over from a run that died, in words."""
+    while True:
+        keeper, told = _try_on_head(description, reason, seconds)
+        if told["held"]:
+            over = told["taken_over"]
+            return keeper, f"took over the lock of {said(over['holder'] or {})}: {over['because']}" if over else ""
+        keeper.release()
+        if time.monotonic() >= until:
+            raise LockHeldError(f"{description.cluster.head} is locked by {said(told['holder'])}")
+        time.sleep(2)
+
+
+def ssh_words(description: Description, command: str) -> list[str]:
+    """The command that runs another on the head, and notices when the connection is gone."""
+    # One that says nothing for a minute and a half is gone, and with it the lock.
+    alive = ["-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=3"]
+    ssh, *arguments = ssh_arguments(description, description.cluster.head)
+    return [ssh, *alive, *arguments, command]
+
+
+def _try_on_head(description: Description, reason: str, seconds: float) -> tuple[Keeper, dict[str, Any]]:
+    head = description.cluster.head
+    asked = {"action": "hold", "holder": _named(Holder.me(reason), seconds), "seconds": seconds}
+    words = ssh_words(description, shlex.join(probe_words("lock", asked)))
+    read_end, write_end = os.pipe()
+    process = subprocess.Popen(words, stdin=read_end, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    os.close(read_end)
+    keeper = Keeper(process, write_end)
+    line = ""
+    if process.stdout and select.select([process.stdout], [], [], ANSWER_SECONDS)[0]:
+        line = process.stdout.readline()
+    if not line:
+        process.kill()
+        told = (process.stderr.read() if process.stderr else "").strip().splitlines()
+        keeper.release()
+        raise LockUnknownError(f"{head} cannot be asked for its lock: {(told or ['no answer'])[-1]}")
+    answer: dict[str, Any] = json.loads(line)
+    return keeper, answer
+
+
+def shown(description: Description) -> str:
+    """Who holds the head's lock, in words; nothing when nobody does. Raises LockUnknownError."""
+    return _asked(description, "show")["holder"]
+
+
+def broken(description: Description) -> str:
+    """Take the head's lock from whoever holds it; returns who that was, in words."""
+    return _asked(description, "break")["broken"]
+
+
+def _asked(description: Description, action: str) -> dict[str, str]:
+    answer = run(description, description.cluster.head, probe_words("lock", {"action": action}))
+    if not answer.ok:
+        raise LockUnknownError(f"{description.cluster.head} cannot be asked for its lock: {answer.reason}")
+    told: dict[str, Any] = json.loads(answer.value)
+    return {key: said(held) if held is not None else "" for key, held in told.items()}

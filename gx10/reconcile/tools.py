@@ -1,0 +1,185 @@
+"""What a night uses of the world: hosts that answer, an engine that serves, checks that pass. Tests give their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from gx10.engine import gang_files, units
+from gx10.engine.description import Description
+from gx10.probes import probes_words
+from gx10.remote import Answer, ask, run
+from gx10.settings.reconcile import Window
+
+from .described import applied_file
+from .policy import Policy
+from .report import Health
+from .runner import Applied, Plan
+from .suspension import suspension_file
+
+COMPLETION_SECONDS = 150
+CHECK_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a host has hashed."""
+
+    files: int
+    size: int
+    damaged: tuple[str, ...]
+
+
+class Tools(Protocol):
+    """What a night does to the world, and asks of it."""
+
+    def now(self) -> datetime:
+        """This moment, with a time zone."""
+
+    def reach(self) -> dict[str, Answer]:
+        """Ask every host for its clock and whether it wants a reboot, and the head for what it keeps."""
+
+    def sample(self, turn: int) -> dict[str, Answer]:
+        """Have every host hash its part of this turn."""
+
+    def plan(self, directory: Path, policy: Policy) -> Plan:
+        """Dry run."""
+
+    def apply(self, directory: Path, policy: Policy) -> Applied:
+        """Run."""
+
+    def health(self, *, completion: bool) -> tuple[Health, str]:
+        """Whether the model is served, and the generation that serves it."""
+
+    def idle(self) -> tuple[bool, str]:
+        """Wait until no request runs or waits; whether that came true, and in words what was seen."""
+
+    def checks(self) -> str:
+        """The checks on every node: nothing when all pass, else a sentence."""
+
+
+@dataclass(frozen=True)
+class RealTools:
+    """The cluster itself."""
+
+    description: Description
+    planner: Callable[[Path, Policy], Plan]
+    applier: Callable[[Path, Policy], Applied]
+
+    def now(self) -> datetime:
+        """This moment."""
+        return datetime.now(UTC)
+
+    def reach(self) -> dict[str, Answer]:
+        """Ask every host at once."""
+        cluster = self.description.cluster
+        kept = {
+            "suspension": suspension_file(self.description),
+            "applied": applied_file(self.description)[0],
+        }
+
+        def question(host: str) -> list[str]:
+            return probes_words(("reach", {"read": kept if host == cluster.head else {}}))
+
+        return ask(self.description, question, cluster.hosts)
+
+    def sample(self, turn: int) -> dict[str, Answer]:
+        """Hash on every host at once; the head has the archive as well."""
+        description, cluster = self.description, self.description.cluster
+        weights = {"root": description.model_directory, "manifests": ".gx10-manifest.json"}
+        archive = {"root": str(cluster.paths.archive), "manifests": "images/*.json"}
+
+        def one(host: str) -> Answer:
+            sets = [weights, archive] if host == cluster.head else [weights]
+            asked = {"sets": sets, "turn": turn, "parts": cluster.models.nights}
+            answer = run(description, host, probes_words(("sample", asked)), seconds=CHECK_SECONDS)
+            return Answer(host, value=[json.loads(answer.value)]) if answer.ok else answer
+
+        with ThreadPoolExecutor(len(cluster.hosts)) as pool:
+            return {answer.host: answer for answer in pool.map(one, cluster.hosts)}
+
+    def plan(self, directory: Path, policy: Policy) -> Plan:
+        """Dry run."""
+        return self.planner(directory, policy)
+
+    def apply(self, directory: Path, policy: Policy) -> Applied:
+        """Run."""
+        return self.applier(directory, policy)
+
+    def health(self, *, completion: bool) -> tuple[Health, str]:
+        """Ask the head."""
+        description, head = self.description, self.description.cluster.head
+        words = probes_words(
+            ("system", {"units": [gang_files.ENGINE_UNIT]}),
+            ("docker", {"containers": [units.ENGINE_CONTAINER]}),
+        )
+        answer = ask(description, lambda _: words, [head])[head]
+        if not answer.ok:
+            return Health(told=answer.reason), ""
+        system, docker = answer.value
+        state = system["units"][gang_files.ENGINE_UNIT]
+        serving = state.get("ActiveState") == "active"
+        container: dict[str, Any] = docker["containers"][units.ENGINE_CONTAINER] or {}
+        generation = str((container.get("labels") or {}).get(units.GENERATION_LABEL, ""))
+        told = Health(serving=serving, told=f"{state.get('ActiveState')} ({state.get('SubState')})")
+        if not (completion and serving):
+            return told, generation
+        return _asked_for_tokens(description, told), generation
+
+    def idle(self) -> tuple[bool, str]:
+        """Ask the engine's own gauges, on the head."""
+        description, window = self.description, self.description.cluster.reconcile.window
+        return idle(description, window)
+
+    def checks(self) -> str:
+        """Run `gx10 verify`'s checks."""
+        project = self.description.project
+        words = [sys.executable, "-m", "pytest", "tests/nodes", "-q", "-x", "-p", "no:cacheprovider", "--no-header"]
+        try:
+            done = subprocess.run(
+                words, cwd=project, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"the checks did not end within {CHECK_SECONDS} s"
+        if done.returncode == 0:
+            return ""
+        lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "E  "))]
+        return (lines or (done.stderr or done.stdout).strip().splitlines() or ["the checks failed"])[-1][:300]
+
+
+def idle(description: Description, window: Window) -> tuple[bool, str]:
+    """Wait until the engine is idle. This is the one place that knows how requests are drained."""
+    asked = {"url": description.local_url, "idle_seconds": window.idle_seconds, "seconds": window.drain_seconds}
+    answer = run(
+        description, description.cluster.head, probes_words(("idle", asked)), seconds=window.drain_seconds + 60
+    )
+    if not answer.ok:
+        return False, answer.reason
+    told = json.loads(answer.value)
+    if told["idle"]:
+        return True, f"no request for {window.idle_seconds} s"
+    if told["requests"] is None:
+        return False, "the engine does not say whether requests run"
+    return False, f"{told['requests']:g} requests still ran or waited after {window.drain_seconds} s"
+
+
+def _asked_for_tokens(description: Description, told: Health) -> Health:
+    words = ["/usr/local/lib/gx10/completion.py", "--url", description.local_url, "--model", description.served_name]
+    answer = run(description, description.cluster.head, words, seconds=COMPLETION_SECONDS)
+    if not answer.ok:
+        return told.model_copy(update={"completion": False, "told": answer.reason})
+    said = json.loads(answer.value)
+    return told.model_copy(
+        update={
+            "completion": True,
+            "completion_seconds": said["seconds"],
+            "told": f"{said['tokens']} tokens in {said['seconds']} s",
+        }
+    )

@@ -1,0 +1,22 @@
+"""Applied: which description this cluster was brought to last."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from gx10.engine.description import Description
+from gx10.operations.files import File, files_described
+from gx10.reconcile.classes import Drift
+from gx10.reconcile.described import applied_file
+
+
+@deploy("Applied")
+def applied(description: Description) -> None:
+    """Note on the head what was applied, once all of it is."""
+    path, text = applied_file(description)
+    files_described(
+        name="Note the description that is applied",
+        entries=[File(path, text)] if host.name == description.cluster.head else [],
+        drift=Drift.GANG,
+    )

@@ -1,0 +1,82 @@
+"""Watch: the reconciler on its host, with its timer, and its key on every host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from gx10.engine import watch_files
+from gx10.engine.description import Description
+from gx10.operations.files import Directory, File, files_described
+from gx10.operations.system import units_enabled
+from gx10.operations.watch import (
+    environment_installed,
+    hosts_known,
+    key_authorized,
+    project_deployed,
+    reconciler_user,
+)
+from gx10.reconcile.described import deployed_files
+
+
+def watch_question(description: Description, name: str) -> dict[str, Any]:
+    """What is asked about the reconciler on a host."""
+    here = name == watch_files.node(description)
+    return {
+        "user": watch_files.USER,
+        "key": watch_files.KEY,
+        "login": description.cluster.access.user,
+        "comment": watch_files.comment(description),
+        "environment": watch_files.environment(description)[0] if here else "",
+        "project": watch_files.PROJECT if here else "",
+    }
+
+
+def watch_entries(description: Description, name: str) -> list[File | Directory]:
+    """Files of the reconciler that are described by their content."""
+    if not description.cluster.reconcile.enabled or name != watch_files.node(description):
+        return []
+    files = [File(one.path, one.content, mode=one.mode) for one in watch_files.watch_files(description)]
+    return [Directory(watch_files.ROOT), Directory(f"{watch_files.ROOT}/bin"), *files]
+
+
+@deploy("Watch")
+def watch(description: Description) -> None:
+    """Have the reconciler run every night."""
+    cluster = description.cluster
+    if not cluster.reconcile.enabled:
+        return
+    node = watch_files.node(description)
+    question = watch_question(description, node)
+    lock = watch_files.environment(description)[1]
+    reconciler_user(name="Have the reconciler's user and its key", watch=question, node=node, home=watch_files.HOME)
+    files_described(name="Write the reconciler's units and its command", entries=watch_entries(description, host.name))
+    project_deployed(
+        name="Deploy the project for the reconciler",
+        watch=question,
+        node=node,
+        root=watch_files.PROJECT,
+        files=deployed_files(description),
+    )
+    environment_installed(
+        name="Install the reconciler's environment from its wheels",
+        watch=question,
+        node=node,
+        lock=lock,
+        lock_file=f"{watch_files.PROJECT}/{watch_files.LOCK}",
+        wheels=str(cluster.reconcile.wheels),
+        project=watch_files.PROJECT,
+    )
+    addresses = {name: [str(described.management)] for name, described in cluster.hosts.items()}
+    hosts_known(
+        name="Let the reconciler know the hosts", watch=question, node=node, path=watch_files.KNOWN_HOSTS,
+        addresses=addresses,
+    )  # fmt: skip
+    key_authorized(
+        name="Let the reconciler log in", watch=question, node=node, origin=addresses[node],
+    )  # fmt: skip
+    units_enabled(
+        name="Run the reconciler every night", units=[watch_files.TIMER] if host.name == node else [], running=True
+    )

@@ -1,0 +1,78 @@
+"""Every kind of drift is found, on its host, in its class, and put back or reported as its class says."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from gx10.lab.lab import Lab
+from gx10.reconcile.verdict import Status
+
+from .conftest import SEED
+from .injections import CONTENT, EVERY, FILES, GANG, OWN, REPORTED, UNITS_AND_LIVE, Injection
+from .nights import Night, host_for, inject, pairs, run, undo
+
+pytestmark = pytest.mark.lab
+
+QUICK = ("reconcile", "--no-checks")
+
+
+def test_there_are_enough_kinds() -> None:
+    assert len({injection.name for injection in EVERY}) >= 40
+
+
+def apart(injections: tuple[Injection, ...], chance: random.Random) -> list[list[tuple[Injection, str]]]:
+    """Nights in which no two injections touch the same thing on the same host."""
+    nights: list[list[tuple[Injection, str]]] = []
+    for injection in injections:
+        host = host_for(injection, chance)
+        for night in nights:
+            if not any(where == host and other.subject == injection.subject for other, where in night):
+                night.append((injection, host))
+                break
+        else:
+            nights.append([(injection, host)])
+    return nights
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [FILES, UNITS_AND_LIVE, GANG, CONTENT, REPORTED, OWN],
+    ids=["files", "units and live", "gang", "content", "reported", "own"],
+)
+def test_every_kind_is_found_and_dealt_with(
+    kinds: tuple[Injection, ...], lab: Lab, state: Path, chance: random.Random
+) -> None:
+    for night in apart(kinds, chance):
+        try:
+            for injection, host in night:
+                inject(lab, injection, host)
+            found = run(state, *QUICK)
+            hold(found, night)
+        finally:
+            undo(lab, night)
+    quiet = run(state, *QUICK)
+    assert (quiet.status, quiet.report.operations) == (0, []), f"seed {SEED}: {quiet.report.left}"
+
+
+def hold(found: Night, night: list[tuple[Injection, str]]) -> None:
+    """Hold a night to what was injected, and to having done what it predicted."""
+    report = found.report
+    for injection, host in night:
+        about = found.about(injection, host)
+        told = f"seed {SEED}: {injection.name} on {host}: {report.reason} {report.operations}"
+        assert about, told
+        assert injection.drift in {one.drift for one in about}, told
+        assert {one.decision for one in about if one.drift is injection.drift} == {injection.decision}, told
+        if not injection.reported:
+            assert all(one.result == "changed" for one in about if one.drift is injection.drift), told
+        assert all(one.corrective or "applied.json" in injection.script for one in about), told
+    touched = {host for _, host in night}
+    assert {one.host for one in report.operations} <= touched | {"gx10-1"}, f"seed {SEED}: another host was blamed"
+    predicted, applied = pairs(report)
+    assert (predicted, report.unpredicted) == (applied, []), f"seed {SEED}"
+    reported = [injection for injection, _ in night if injection.reported]
+    assert report.status is (Status.DRIFTED if reported else Status.HEALED), f"seed {SEED}: {report.reason}"
+    assert len(report.left) == len(reported), f"seed {SEED}: {report.left}"

@@ -1,0 +1,177 @@
+"""The reconciler on its host: hardened units, a copy of the project that describes the same, locked wheels."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import Distribution
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gx10.engine import watch_files
+from gx10.engine.description import Description, describe
+from gx10.reconcile.described import applied_file, cluster_file, deployed_files, description_digest, project_files
+from gx10.reconcile.hook import tell
+from gx10.reconcile.report import Report
+from gx10.settings import PROJECT
+
+from .host_side import refused
+from .host_side import run as run_program
+
+MOST_EXPOSED = 2.0
+"""Of 10, by `systemd-analyze security`; sshd has 9.6."""
+
+
+@pytest.fixture
+def description() -> Description:
+    return describe("lab")
+
+
+@pytest.fixture
+def units(description: Description, tmp_path: Path) -> Path:
+    """The units in a directory, with an environment that exists."""
+    for file in watch_files.watch_files(description):
+        text = file.content.replace(watch_files.environment(description)[0].encode(), b"/usr")
+        (tmp_path / Path(file.path).name).write_bytes(text.replace(b"/usr/bin/python ", b"/usr/bin/python3 "))
+    return tmp_path
+
+
+def test_units_are_what_systemd_takes(units: Path) -> None:
+    names = [str(units / name) for name in (watch_files.TIMER, watch_files.SERVICE, watch_files.FAILED)]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True, timeout=60, check=False
+    )
+    told = [line for line in done.stderr.splitlines() if "gx10" in line]
+    assert (done.returncode, told) == (0, [])
+
+
+@pytest.mark.parametrize("unit", [watch_files.SERVICE, watch_files.FAILED])
+def test_units_are_hardened(units: Path, unit: str) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", str(units / unit)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert found, done.stderr
+    assert float(found[1]) <= (MOST_EXPOSED if unit == watch_files.SERVICE else 5)
+
+
+def test_the_timer_has_the_described_hour_in_its_zone_and_makes_up_for_missed_nights(units: Path) -> None:
+    text = (units / watch_files.TIMER).read_text()
+    assert "OnCalendar=*-01-01 02:30 UTC\n" in text
+    assert "RandomizedDelaySec=900\n" in text
+    assert "Persistent=true\n" in text
+
+
+def copied(description: Description, root: Path) -> Description:
+    """The project as it is deployed, and what it describes there."""
+    for name, text in deployed_files(description).items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text)
+    return describe(description.cluster.name, root)
+
+
+def test_the_copy_describes_the_same_and_would_deploy_itself_unchanged(
+    description: Description, tmp_path: Path
+) -> None:
+    copy = copied(description, tmp_path)
+    assert description_digest(copy) == description_digest(description)
+    assert applied_file(copy) == applied_file(description)
+    assert deployed_files(copy) == deployed_files(description)
+    for host in description.cluster.hosts:
+        from gx10.engine import gang_files, host_files  # noqa: PLC0415 - only here
+
+        assert gang_files.configuration(copy) == gang_files.configuration(description)
+        assert host_files.share(copy, host) == host_files.share(description, host)
+
+
+def test_the_copy_logs_in_with_its_own_key_and_knows_its_hosts(description: Description, tmp_path: Path) -> None:
+    access = copied(description, tmp_path).cluster.access
+    assert (str(access.key), str(access.known_hosts)) == (watch_files.KEY, watch_files.KNOWN_HOSTS)
+    assert access.ssh_config is None
+
+
+def test_the_copy_holds_no_byte_code_and_what_pyinfra_looks_for(description: Description, tmp_path: Path) -> None:
+    names = set(deployed_files(description))
+    assert {"deploy.py", "inventory.py", "gx10/cli.py", "tests/nodes/conftest.py", "clusters/lab.yaml"} <= names
+    assert not [name for name in names if "__pycache__" in name]
+    copied(description, tmp_path)
+    (found,) = tmp_path.glob("*.dist-info")
+    (entry,) = Distribution.at(found).entry_points
+    assert (entry.group, entry.name, entry.value) == ("pyinfra.connectors", "gx10", "gx10.connector:Gx10Connector")
+
+
+def test_another_description_has_another_digest_and_access_has_none_of_it(description: Description) -> None:
+    text = cluster_file(description, {"user": "root", "port": 2222})
+    assert yaml.safe_load(text)["access"] == {"user": "root", "port": 2222}
+    assert "access" not in yaml.safe_load(project_files(description)["clusters/lab.yaml"])
+    assert description_digest(describe("lab")) == description_digest(description)
+
+
+def test_every_program_that_the_deploy_needs_of_python_is_locked(description: Description) -> None:
+    lock = (PROJECT / watch_files.LOCK).read_text()
+    for name in ("pyinfra==3.10.0", "pydantic==", "pytest==", "pytest-testinfra==", "pip==", "requests==", "rich=="):
+        assert name in lock
+    whole = (PROJECT / "requirements.lock").read_text()
+    for pin in re.findall(r"^(\S+==\S+)", lock, re.MULTILINE):
+        assert pin in whole, f"{pin} is another version than the project's: run `make lock`"
+
+
+def test_an_environment_without_its_pip_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels/pip-1-py3-none-any.whl").write_bytes(b"another")
+    (tmp_path / "lock").write_text("pip==1 --hash=sha256:00")
+    arguments = ["--wheels", tmp_path / "wheels", "--lock", tmp_path / "lock", "--to", tmp_path / "env", "--path", "/x"]
+    refused(run_program("environment", *arguments), "make reconcile-wheels")
+    assert not (tmp_path / "env").exists()
+
+
+# The hook
+
+HOOK = """
+import json, os, sys
+told = json.load(sys.stdin)
+open(sys.argv[1], "w").write(" ".join([told["run"], os.environ["GX10_CLUSTER"], os.environ["GX10_STATUS"]]))
+sys.exit(int(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def report() -> Report:
+    return Report.model_validate({"run": "r", "cluster": "lab", "mode": "reconcile", "started": "2026-05-04T03:00:00Z"})
+
+
+def test_the_hook_gets_the_report_and_its_failure_is_a_sentence(tmp_path: Path, report: Report) -> None:
+    hook = (sys.executable, "-c", HOOK, str(tmp_path / "told"))
+    assert tell((*hook, "0"), report) == ""
+    assert (tmp_path / "told").read_text().startswith("r lab failed")
+    assert "ended with status 3" in tell((*hook, "3"), report)
+    assert "did not run" in tell(("/no/such/hook",), report)
+    assert tell((), report) == ""
+
+
+@pytest.mark.parametrize("hook", ["mail.py", "webhook.py"])
+def test_example_hooks_are_silent_about_a_good_night(hook: str, report: Report) -> None:
+    good = {**json.loads(report.model_dump_json()), "status": "in sync"}
+    words = [sys.executable, str(PROJECT / "files/hooks" / hook)]
+    done = subprocess.run(words, input=json.dumps(good), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_alert_rules_and_dashboard_name_metrics_that_exist() -> None:
+    from gx10.reconcile.metrics import HELP  # noqa: PLC0415 - only here
+
+    for name in ("gx10-alerts.yaml", "gx10-dashboard.json"):
+        text = (PROJECT / "files/monitoring" / name).read_text()
+        used = set(re.findall(r"\bgx10_\w+", text))
+        assert used
+        assert used <= set(HELP), f"{name} names metrics that nothing writes"
+    rules = yaml.safe_load((PROJECT / "files/monitoring/gx10-alerts.yaml").read_text())
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            for page in re.findall(r"docs/\S+\.md", rule["annotations"]["description"]):
+                assert (PROJECT / page).exists(), f"{rule['alert']} sends its reader to {page}"
