@@ -207,12 +207,14 @@ def main() -> None:
             told = f"raw TCP {rate / raw:.0f} MB/s, ours {rate / ours:.0f} MB/s ({raw / ours:.0%}), read {read:.2f}x"
             say(f"round {turn + 1}: {told}")
         again = bench.again()
-        verify, sums = bench.verification()
+        hashed = [bench.verification() for _ in range(arguments.rounds)]
         memory = max(bench.peak_mb, bench.share_memory_mb())
         serial = bench.rsync()
     finally:
         bench.clear()
     raw, ours = median(each[0] for each in rounds), median(each[1] for each in rounds)
+    verify = median(each[0] for each in hashed)
+    of_sums = median(each[1] / each[0] for each in hashed)
     of_raw = median(each[0] / each[1] for each in rounds)
     read = max(each[2] for each in rounds)
     total = 3 * bench.bytes / MB
@@ -229,8 +231,8 @@ def main() -> None:
         (f"most memory of a process of ours {memory:.0f} MB", memory <= MAX_MEMORY_MB, f"<= {MAX_MEMORY_MB}"),
         (f"a second run {again:.2f} s", again <= MAX_AGAIN_SECONDS, f"<= {MAX_AGAIN_SECONDS:g} s"),
         (
-            f"{checked}, {sums / verify:.0%} of sha256sum in parallel",
-            sums / verify >= MIN_OF_SHA256SUM,
+            f"{checked}, {of_sums:.0%} of sha256sum in parallel",
+            of_sums >= MIN_OF_SHA256SUM,
             f">= {MIN_OF_SHA256SUM:.0%}",
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,15 @@ def test_a_head_that_lost_its_copy_is_refilled_from_a_worker_and_gets_only_what_
         assert fetch_from(staged, relay.url).returncode == 0
         assert 4 * MB <= relay.sent < 4.2 * MB
     assert held(staged) == expected
+
+
+def test_small_files_after_large_ones_do_not_wait_for_more_than_they_are(tmp_path: Path) -> None:
+    source = shards(tmp_path / "source", 8, 2 * MB)
+    for number in range(40):
+        (source / f"x-{number}.json").write_bytes(b"{}")
+    assert stage(source, tmp_path / "head").returncode == 0
+    began = time.monotonic()
+    with relayed(tmp_path / "head") as relay:
+        assert fetch_from(tmp_path / "worker", relay.url).returncode == 0
+    assert time.monotonic() - began < 15, "a read waited until the connection was given up"
+    assert held(tmp_path / "worker") == held(tmp_path / "head")

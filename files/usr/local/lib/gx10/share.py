@@ -20,11 +20,14 @@ import pathlib
 import re
 import socket
 import stat
+import struct
 import sys
 import threading
 import urllib.parse
 
 STALLED_SECONDS = 60
+STALLED = struct.pack("ll", STALLED_SECONDS, 0)
+"""The same as a struct timeval."""
 IP_FREEBIND = 15
 FROM = re.compile(r"bytes=([0-9]+)-")
 
@@ -99,9 +102,17 @@ class Request(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(size - start))
         self.end_headers()
         os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_SEQUENTIAL)
-        with open(descriptor, "rb", buffering=0, closefd=False) as content:
-            if size > start and self.connection.sendfile(content, start, size - start) != size - start:
+        # The kernel waits for room in the socket, and for a receiver that stalled: a time-out of Python's would wake
+        # this thread for each piece.
+        self.connection.settimeout(None)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, STALLED)
+        while start < size:
+            sent = os.sendfile(self.connection.fileno(), descriptor, start, size - start)
+            if not sent:
                 self.close_connection = True  # The file became shorter: the receiver must not wait for the rest.
+                break
+            start += sent
+        self.connection.settimeout(STALLED_SECONDS)
         return None
 
     def refuse(self, status):

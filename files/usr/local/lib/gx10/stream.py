@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import itertools
 import os
+import socket
 import threading
 import urllib.parse
 
@@ -17,6 +18,8 @@ ATTEMPTS = 5
 """Attempts of one file that bring no byte."""
 STALLED_SECONDS = 30
 CONNECT_SECONDS = 10
+WAKE = 1 << 18
+"""Bytes that a read waits for at most: what a kill costs."""
 
 
 class NotThere(Exception):
@@ -100,7 +103,11 @@ class Streams:
         if size is not None and total != size:
             raise NotThere(f"it has {total} bytes there, expected {size}")
         block = block_of(self.kept)
+        wake = min(WAKE, total >> 8)
+        self.wake(url, wake)
         while start < total:
+            if wake > 1 and total - start < wake:
+                self.wake(url, wake := 1)
             try:
                 # What has arrived, without waiting for a whole block: a kill must not cost what lies in it.
                 count = answer.fp.readinto1(block[: total - start])
@@ -111,6 +118,12 @@ class Streams:
             start += count
             yield block[:count]
         answer.close()  # Read to its end, so the connection can be asked again.
+        self.wake(url, 1)
+
+    def wake(self, url, count):
+        """Wait for so many bytes before each read: a thread that is woken for each packet has no time for its hash."""
+        if connected := self.connected(url)[0].sock:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, count))
 
     def answer(self, url, path, start):
         """An open answer for a file from `start` on."""
