@@ -65,6 +65,10 @@ faults-weights: system install ## Kill, cut, fill, flip, lie: weights under faul
 soak-kill: system install ## Kill the controller at ten random moments of a first deploy to fresh hosts
 	@$(BIN)/python -m pytest tests/soak/test_first_deploy_killed.py -q -s
 
+.PHONY: soak-lab
+soak-lab: system install ## Kill the lab's own commands at every moment that is known to matter
+	@$(BIN)/python -m pytest tests/lab/test_lab_hosts.py -m soak -q
+
 .PHONY: soak-switch
 soak-switch: system install ## Serve another model and the first again, with a client that asks all the time
 	@$(BIN)/python -m pytest tests/soak/test_switch_models.py -q -s

@@ -13,7 +13,7 @@ from gx10.engine.host_files import running_marker
 from gx10.facts import FileStates, LiveState, SystemState
 from gx10.reconcile.classes import Drift
 
-from .asking import ask
+from .asking import ask, surveyed_first
 from .commands import Command, Commands
 from .declared import drifted, operation
 from .guard import guarded
@@ -73,8 +73,11 @@ def default_target_is(target: str) -> Commands:
 
 @operation(drift=Drift.HEAL)
 def units_enabled(units: Sequence[str], running: bool = False) -> Commands:
-    """Start units at boot, also those that somebody masked; with `running`, such as timers, also now."""
-    found = ask(SystemState, units=list(units))["units"]
+    """Start units at boot, also those that somebody masked; with `running`, such as timers, also now.
+
+    Judged by what was there when the run began: writing a unit's file takes away a mask that stood in its place.
+    """
+    found = surveyed_first(SystemState, units=list(units))["units"]
     states = {unit: found.get(unit, {}).get("UnitFileState", "") for unit in units}
     active = {unit: found.get(unit, {}).get("ActiveState", "") for unit in units}
     wrong = []

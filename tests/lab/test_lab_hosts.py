@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTS = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
 # Empty hosts: what a deployment would take is not needed here.
 PLAN = LabPlan(required_free_gb=5)
+SOAK = pytest.mark.soak
 
 
 def traces(names: LabNames) -> list[str]:
@@ -295,7 +296,7 @@ def command(place: Path, verb: str) -> subprocess.Popen[bytes]:
 
 
 # From before the first key exists until after all four hosts are started.
-@pytest.mark.parametrize("after_seconds", [0.2, 0.35, 0.5, 0.8, 1.5])
+@pytest.mark.parametrize("after_seconds", [0.35, 1.5, *(pytest.param(each, marks=SOAK) for each in (0.2, 0.5, 0.8))])
 def test_up_and_down_work_after_up_was_killed(place: Path, after_seconds: float) -> None:
     one = Lab.for_checkout(place, PLAN)
     for finish in (one.up, one.down):
@@ -310,7 +311,7 @@ def test_up_and_down_work_after_up_was_killed(place: Path, after_seconds: float)
     wait_until(lambda: traces(one.names) == [], "the end of every trace", 2)
 
 
-@pytest.mark.parametrize("after_seconds", [0.2, 0.25, 0.3, 0.35, 0.4])
+@pytest.mark.parametrize("after_seconds", [0.3, *(pytest.param(each, marks=SOAK) for each in (0.2, 0.25, 0.35, 0.4))])
 def test_up_and_down_work_after_down_was_killed(place: Path, after_seconds: float) -> None:
     one = Lab.for_checkout(place, PLAN)
     one.up()
