@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,15 +24,7 @@ import json, os, pathlib, sys
 home = pathlib.Path(os.environ["FAKE_DOCKER"])
 state = json.loads((home / "state.json").read_text())
 words = sys.argv[1:]
-if words[:2] == ["image", "ls"]:
-    print("\n".join(image["Id"] for image in state["images"] if image["Config"]["Labels"]))
-elif words[:2] == ["image", "inspect"]:
-    print(json.dumps([image for image in state["images"] if image["Id"] in words]))
-elif words[:2] == ["container", "ls"]:
-    print("\n".join(state["containers"]))
-elif words[:2] == ["container", "inspect"]:
-    print("\n".join(state["containers"].values()))
-elif words[0] == "info":
+if words[0] == "info":
     print(home)
 else:
     if words[:2] == ["image", "rm"]:
@@ -49,6 +42,12 @@ else:
         log.write(" ".join(words) + "\n")
 """
 MB = 1_000_000
+
+
+def http_answer(told: object) -> bytes:
+    """A JSON answer."""
+    body = json.dumps(told)
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
 
 
 class Host:
@@ -78,7 +77,7 @@ class Host:
         """Have an image in Docker; its id."""
         identity = f"sha256:{len(self.state['images']):064d}"
         labels = {"gx10.inputs": "x"} if ours else None
-        image = {"Id": identity, "RepoTags": list(tags), "Size": size, "Config": {"Labels": labels}}
+        image = {"Id": identity, "RepoTags": list(tags), "Size": size, "Labels": labels}
         self.state["images"].append(image | ({} if tags else {"nameless": True}))
         return identity
 
@@ -108,11 +107,18 @@ class Host:
         self.state = json.loads((self.home / "state.json").read_text())
         return done
 
+    def told(self, path: str) -> object:
+        """What the daemon says to a path of its API."""
+        if path == "/v1.44/system/df?type=build-cache":
+            return {"BuildCache": self.state["cache"]}
+        if path == "/v1.44/containers/json?all=1":
+            return [{"ImageID": image} for image in self.state["containers"].values()]
+        assert path == "/v1.44/images/json?filters=" + quote('{"label": ["gx10.inputs"]}')
+        return [image for image in json.loads((self.home / "state.json").read_text())["images"] if image["Labels"]]
+
     @contextlib.contextmanager
     def daemon(self) -> Iterator[None]:
-        """Answer for the build cache on the daemon's socket, once."""
-        body = json.dumps({"BuildCache": self.state["cache"]})
-        answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+        """Answer on the daemon's socket."""
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self.socket))
             listener.listen()
@@ -124,8 +130,8 @@ class Host:
                     except OSError:
                         return
                     with asking:
-                        asking.recv(4096)
-                        asking.sendall(answer)
+                        path = asking.recv(4096).split(b" ")[1].decode()
+                        asking.sendall(http_answer(self.told(path)))
 
             thread = threading.Thread(target=serve)
             thread.start()

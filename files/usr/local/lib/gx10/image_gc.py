@@ -19,7 +19,7 @@ import pathlib
 import shutil
 import sys
 
-from docker_image import asked, build_cache, docker_root, silent
+from docker_image import asked, build_cache, docker_root, images_of_containers, labelled_images
 from image_store import POLICY, dropped, others, room, size_of, strays
 from landing import alone_in
 from manifest import Wrong, read_json, write_json
@@ -47,40 +47,16 @@ def plan(policy):
 
 def old_images(policy):
     """Images that this package built and that no container uses and no generation that is kept names."""
-    in_use, stays = used_by_containers(), set(kept(policy))
+    in_use, stays = images_of_containers(), set(kept(policy))
     repositories = {name.rpartition(":")[0] for name in used(policy)}
-    for found in inspected_images():
-        label = ((found.get("Config") or {}).get("Labels") or {}).get(LABEL)
-        tags = found.get("RepoTags") or []
+    for found in labelled_images(LABEL):
+        tags = found["tags"]
         ours = [tag for tag in tags if tag.rpartition(":")[0] in repositories]
-        if not label or found["Id"] in in_use or stays.intersection(tags) or len(ours) < len(tags):
+        if found["id"] in in_use or stays.intersection(tags) or len(ours) < len(tags):
             continue
         why = "no generation that is kept uses it" if tags else "it has lost its name"
-        for name in tags or [found["Id"]]:
-            yield {"kind": "image", "name": name, "bytes": found.get("Size") or 0, "why": why}
-
-
-def inspected_images():
-    done = asked("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={LABEL}")
-    if done.returncode:
-        raise silent(done.stderr.strip())
-    ids = sorted(set(done.stdout.split()))
-    if not ids:
-        return []
-    done = asked("image", "inspect", *ids)
-    return json.loads(done.stdout or "[]")
-
-
-def used_by_containers():
-    """Ids of the images of every container, running or not."""
-    done = asked("container", "ls", "--all", "--quiet", "--no-trunc")
-    if done.returncode:
-        raise silent(done.stderr.strip())
-    ids = done.stdout.split()
-    if not ids:
-        return set()
-    done = asked("container", "inspect", "--format", "{{.Image}}", *ids)
-    return set(done.stdout.split())
+        for name in tags or [found["id"]]:
+            yield {"kind": "image", "name": name, "bytes": found["size"], "why": why}
 
 
 def old_archives(policy):
