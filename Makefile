@@ -77,6 +77,10 @@ soak-switch: system install ## Serve another model and the first again, with a c
 faults-image: system install ## The torch trap, and hosts, cables, disks and daemons that fail under the image (the lab)
 	@$(BIN)/python -m pytest tests/lab/test_torch_trap.py tests/faults/test_image_faults.py -q -s
 
+.PHONY: drift
+drift: system install ## Every kind of drift on the lab, quiet nights, kills at every boundary, and the page in a browser
+	@scripts/test-drift
+
 .PHONY: prove-mods
 prove-mods: install ## Prove the mods on three published CUDA wheels of vLLM (10 GB, no GPU)
 	@$(BIN)/python -m pytest tests/wheels -q
