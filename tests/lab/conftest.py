@@ -8,7 +8,7 @@ import pytest
 
 from gx10.lab.lab import Lab
 
-from .deployment import PROJECT, Run, deploy, forget_archives
+from .deployment import PROJECT, Run, deploy, forget_archives, gx10
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def first_deploy() -> FirstDeploy:
     """Fresh hosts without an archive, a dry run, and the deploy, which therefore builds."""
     lab = Lab.for_checkout(PROJECT)
     lab.down()
-    lab.up()
+    up = gx10("lab", "up", seconds=1200)
+    assert up.returncode == 0, up.stderr
     forget_archives(lab)
     dry = deploy("--dry")
     assert dry.status == 0, dry.errors
