@@ -56,10 +56,7 @@ class Host:
     def __init__(self, home: Path) -> None:
         self.home, self.archive, self.builds = home, home / "archive", home / "build"
         home.mkdir(parents=True, exist_ok=True)
-        # A path of a socket must be short.
-        self.socket = Path(tempfile.mkdtemp(prefix="gx10-")) / "docker.sock"
         self.env = {**command_on_path(home / "bin", "docker", DOCKER), "FAKE_DOCKER": str(home)}
-        self.env["DOCKER_HOST"] = f"unix://{self.socket}"
         self.state: dict[str, Any] = {"images": [], "containers": {}, "cache": []}
         self.policy: dict[str, Any] = {
             "described": "node:new",
@@ -119,8 +116,10 @@ class Host:
     @contextlib.contextmanager
     def daemon(self) -> Iterator[None]:
         """Answer on the daemon's socket."""
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(self.socket))
+        # A path of a socket must be short, so not in the test's own directory.
+        with tempfile.TemporaryDirectory(prefix="gx10-") as place, socket.socket(socket.AF_UNIX) as listener:
+            self.env["DOCKER_HOST"] = f"unix://{place}/docker.sock"
+            listener.bind(f"{place}/docker.sock")
             listener.listen()
 
             def serve() -> None:
@@ -140,7 +139,6 @@ class Host:
             finally:
                 listener.shutdown(socket.SHUT_RDWR)
                 thread.join()
-        self.socket.unlink()
 
     def plan(self) -> set[tuple[str, str]]:
         """What would go: kind and name."""
