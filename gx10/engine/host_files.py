@@ -14,6 +14,8 @@ from .templates import render
 PROGRAMS = "usr/local/lib/gx10"
 SHARE_PORT = 8730
 SHARE_UNIT = "gx10-share.service"
+TRANSFERS = "transfers.json"
+"""File in a host's state that keeps what its last transfers came to."""
 FIREWALL_UNIT = "gx10-firewall.service"
 UNITS = "/etc/systemd/system"
 

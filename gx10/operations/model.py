@@ -67,6 +67,8 @@ class Weights:
     hub: Hub | None = None
     cache: str = ""
     """ORG/NAME of the hub cache that may hold them already."""
+    record: str = ""
+    """File on each host that keeps what its transfers came to."""
     ssh: Mapping[str, Sequence[str]] | None = None
     """The command that logs in to each host, for what comes from the control node."""
 
@@ -249,6 +251,7 @@ def _fetch(weights: Weights, held: Holding, to: str) -> PyinfraCommand:
     words = [CONTENT_PROGRAM, "fetch", *(word for url in urls for word in ("--url", url))]
     words += ["--manifest", MANIFEST, "--to", weights.directory, "--reuse", weights.root]
     words += ["--expect", held.digest] if held.digest else []
+    words += ["--record", weights.record] if weights.record else []
     return Narrated(*(QuoteString(word) for word in words))
 
 

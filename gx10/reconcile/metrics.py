@@ -28,6 +28,7 @@ HELP = {
     "gx10_ignored_items": "Differences that an ignore rule names.",
     "gx10_host_reachable": "Whether the last run reached a host.",
     "gx10_reboot_pending": "Whether a host waits for a reboot.",
+    "gx10_transfer_bytes_per_second": "Rate of the slowest transfer to a host in the last run.",
     "gx10_restart_pending": "Whether a restart of the gang is due and was put off.",
     "gx10_restart_pending_since_timestamp_seconds": "Since when a restart has been put off; 0 when none is.",
     "gx10_suspended": "Whether the reconciler is suspended.",
@@ -80,6 +81,9 @@ def _samples(report: Report, last_success: datetime | None) -> Iterator[tuple[st
         yield "gx10_failed_items", {"host": host}, failed[host]
         yield "gx10_host_reachable", {"host": host}, float(bool(told.reachable))
         yield "gx10_reboot_pending", {"host": host}, float(told.reboot_pending)
+        if told.transfers:
+            slowest = min(one.bytes / max(one.seconds, 0.01) for one in told.transfers)
+            yield "gx10_transfer_bytes_per_second", {"host": host}, slowest
     yield "gx10_flapping_items", {}, len(report.flapping)
     yield "gx10_ignored_items", {}, len(report.ignored)
     yield "gx10_restart_pending", {}, float(report.restart_pending)

@@ -22,7 +22,7 @@ from .classify import Decided, Decision, Situation, decide, holds, keys, put_off
 from .history import REPORT_FILE
 from .memory import Memory
 from .policy import Policy
-from .report import Difference, HostReport, IgnoredReport, OperationReport, Report, StepReport
+from .report import Difference, HostReport, IgnoredReport, OperationReport, Report, StepReport, TransferReport
 from .runner import Applied, Plan, RunnerError
 from .suspension import Suspension
 from .tools import Tools
@@ -102,6 +102,8 @@ class Night:
             self._apply(first, restart=False)
             left = self._plan()
         left = self._restart_if_due(left)
+        if self._applied:
+            self._note_transfers()
         self._prove()
         self._remember(left)
         self._end(proven=self._proven(), left=left)
@@ -120,6 +122,16 @@ class Night:
             self._read_head(answers[self.cluster.head], now)
             if silent:
                 raise EndedError(Status.UNKNOWN, f"{silent[0]} does not answer: {answers[silent[0]].reason}")
+
+    def _note_transfers(self) -> None:
+        """What came over the fabric in this run; a host that does not tell is found by what follows."""
+        for host, answer in self.tools.transfers().items():
+            told = (answer.value[0]["read"]["transfers"] if answer.ok else None) or []
+            self.report.hosts[host].transfers = [
+                TransferReport(what=one["what"], bytes=one["bytes"], seconds=one["seconds"])
+                for one in told
+                if one["at"] >= int(self.report.started.timestamp())
+            ]
 
     def _read_head(self, answer: Answer, now: datetime) -> None:
         """What the head keeps: whether the cluster is suspended, and what was applied last."""

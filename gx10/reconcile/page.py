@@ -92,12 +92,18 @@ def _run(run: Report, *, opened: bool) -> str:
         f'<p class="dim">Ignored on {html.escape(one.host)}: {html.escape(one.subject)} ({html.escape(one.reason)})</p>'
         for one in run.ignored
     )
+    moved = "".join(
+        f'<p class="dim">{html.escape(name)} received {html.escape(one.what)}: {one.bytes / 1e6:.0f} MB in '
+        f"{one.seconds:.1f} s, {one.bytes / 1e6 / max(one.seconds, 0.01):.0f} MB/s</p>"
+        for name, told in run.hosts.items()
+        for one in told.transfers
+    )
     steps = ", ".join(f"{html.escape(step.name)} {step.seconds:.1f} s" for step in run.steps)
     return (
         f'<details id="{html.escape(run.run)}"{" open" if opened else ""}><summary>'
         f'<strong class="{TONES[run.status]}">{run.status}</strong><time>{_moment(run.started)}</time>'
         f"<span>{run.mode}</span><span>{found} found, {len(run.left)} left</span><span>{seconds}</span></summary>"
-        f"<div><p>{html.escape(run.reason)}</p>{inside}{ignored}"
+        f"<div><p>{html.escape(run.reason)}</p>{inside}{moved}{ignored}"
         f'<p class="dim">{steps}. Revision {html.escape(run.revision or "none")}, '
         f"description <code>{html.escape(run.description)}</code>.</p></div></details>\n"
     )

@@ -26,6 +26,17 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+class TransferReport(Part):
+    """What one transfer to a host came to: a link that has become slow shows beside the other hosts'."""
+
+    what: str
+    """The image or the weights."""
+    bytes: int
+    """Bytes that other hosts sent."""
+    seconds: float
+    """How long that took."""
+
+
 class HostReport(Part):
     """One host."""
 
@@ -35,6 +46,8 @@ class HostReport(Part):
     """Why it did not."""
     reboot_pending: bool = False
     """Whether something waits for a reboot."""
+    transfers: list[TransferReport] = Field(default_factory=list)
+    """What came to it over the fabric in this run."""
 
 
 class Difference(Part):

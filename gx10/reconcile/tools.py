@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from gx10.engine import gang_files, units
 from gx10.engine.description import Description
+from gx10.engine.host_files import TRANSFERS
 from gx10.probes import probes_words
 from gx10.remote import Answer, ask, run
 from gx10.settings.reconcile import Window
@@ -45,6 +46,9 @@ class Tools(Protocol):
 
     def reach(self) -> dict[str, Answer]:
         """Ask every host for its clock and whether it wants a reboot, and the head for what it keeps."""
+
+    def transfers(self) -> dict[str, Answer]:
+        """Ask every host what its last transfers came to."""
 
     def sample(self, turn: int) -> dict[str, Answer]:
         """Have every host hash its part of this turn."""
@@ -89,6 +93,11 @@ class RealTools:
             return probes_words(("reach", {"read": kept if host == cluster.head else {}}))
 
         return ask(self.description, question, cluster.hosts)
+
+    def transfers(self) -> dict[str, Answer]:
+        """Read them on every host at once."""
+        kept = {"transfers": str(self.description.cluster.paths.state / TRANSFERS)}
+        return ask(self.description, lambda _: probes_words(("reach", {"read": kept})), self.description.cluster.hosts)
 
     def sample(self, turn: int) -> dict[str, Answer]:
         """Hash on every host at once; the head has the archive as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -131,3 +132,15 @@ def test_small_files_after_large_ones_do_not_wait_for_more_than_they_are(tmp_pat
         assert fetch_from(tmp_path / "worker", relay.url).returncode == 0
     assert time.monotonic() - began < 15, "a read waited until the connection was given up"
     assert held(tmp_path / "worker") == held(tmp_path / "head")
+
+
+def test_what_a_transfer_came_to_is_kept_and_one_that_moved_nothing_is_not(staged: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "transfers.json"
+    with relayed(staged) as relay:
+        for _ in range(2):
+            done = run("content", *fetch_words(relay.url, tmp_path / "worker"), "--record", kept)
+            assert done.returncode == 0, done.stderr
+        (told,) = json.loads(kept.read_text())
+        size = sum(entry["size"] for entry in json.loads((staged / MANIFEST).read_text())["files"])
+        assert (told["bytes"], told["from"]) == (size, [relay.url])
+    assert 0 < told["seconds"] < 60

@@ -71,6 +71,12 @@ class World:
         told = {"clock": 0, "reboot": False, "read": read}
         return {host: Answer(host, [told], self.silent.get(host, "")) for host in HOSTS}
 
+    def transfers(self) -> dict[str, Answer]:
+        told = [
+            {"at": self.moment.timestamp() + age, "what": "node:x", "bytes": 100, "seconds": 2.0} for age in (-60, 1)
+        ]
+        return {host: Answer(host, [{"read": {"transfers": told if host == HOSTS[1] else None}}]) for host in HOSTS}
+
     def sample(self, turn: int) -> dict[str, Answer]:
         self.done.append(f"sample {turn}")
         return {host: Answer(host, [{"files": 1, "bytes": 10, "damaged": []}]) for host in HOSTS}
@@ -149,6 +155,9 @@ def test_what_is_safe_is_put_back_and_planned_again(night: Callable[..., Report]
         ("gx10-2", True, True),
         ("gx10-3", True, True),
     }
+    moved = {host: [(one.what, one.bytes, one.seconds) for one in seen.transfers] for host, seen in told.hosts.items()}
+    assert moved == {host: [("node:x", 100, 2.0)] if host == HOSTS[1] else [] for host in HOSTS}
+    assert 'gx10_transfer_bytes_per_second{cluster="lab",host="gx10-2"} 50' in metrics(told, None)
 
 
 def test_a_plan_only_looks(night: Callable[..., Report]) -> None:

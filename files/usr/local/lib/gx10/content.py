@@ -22,7 +22,7 @@ import sys
 import time
 
 from hub_cache import Cached, linked, own_blob
-from landing import Stop, alone_in, land, own_file, sentence_of
+from landing import Stop, alone_in, land, note_transfer, own_file, sentence_of
 from manifest import (
     MANIFEST,
     PROVEN,
@@ -218,9 +218,9 @@ def fetch(arguments):
                 f"{arguments.url[0]} has another manifest of {manifest['name']} than was decided by "
                 f"({arguments.expect[:12]}). Somebody works on that host; run again when they have finished."
             )
-        skip = set(arguments.skip or ())
-        entries = [entry for entry in manifest["files"] if entry["path"] not in skip]
-        complete(root, manifest["name"], entries, arguments.url, arguments.reuse)
+        moved, seconds = complete(root, manifest["name"], manifest["files"], arguments.url, arguments.reuse)
+        if arguments.record and moved:
+            note_transfer(arguments.record, manifest["name"], arguments.url, moved, seconds)
         with received.open("rb") as source:
             os.fsync(source.fileno())
         received.rename(final)
@@ -228,21 +228,28 @@ def fetch(arguments):
 
 
 def complete(root, name, entries, urls, reuse):
-    """Bring what is absent or wrong: from a hub's cache on this host where it lies there, else from other hosts."""
+    """Bring what is absent or wrong: from a hub's cache on this host where it lies there, else from other hosts.
+
+    Returns the bytes that other hosts sent, and the seconds of all of it.
+    """
     wrong = prove(root, name, entries)
     proof, cached = Proof(root), Cached(reuse, entries=wrong) if reuse and wrong else None
-    streams = Streams(urls)
+    streams, started, moved = Streams(urls), time.monotonic(), []
 
     def bring(entry, partial, progress, stopped):
         streams.stopped = stopped
         if cached and (found := cached.bring(entry, partial, progress)):
             return entry, found
-        return entry, streams.bring(entry, partial, progress)
+        held = partial.stat().st_size if partial.exists() else 0
+        found = streams.bring(entry, partial, progress)
+        moved.append(max(0, entry["size"] - held))
+        return entry, found
 
     # In one order on every host, so that the sender reads each file from its disk once.
     land(root, name, sorted(wrong, key=lambda entry: entry["path"]), bring, proof)
     if not wrong:
         print(f"{name}: {len(entries)} files are as at {urls[0]}, nothing moved", flush=True)
+    return sum(moved), time.monotonic() - started
 
 
 def verify(arguments):
@@ -309,7 +316,7 @@ def main():
     command.add_argument("--given", action="store_true", help="the manifest comes on standard input")
     command.add_argument("--expect", help="digest of the manifest")
     command.add_argument("--reuse", help="directory with hub caches, whose content is taken instead of sent")
-    command.add_argument("--skip", nargs="*")
+    command.add_argument("--record", help="file that keeps what transfers came to")
     command.set_defaults(run=fetch)
     command = commands.add_parser("describe")
     command.add_argument("--source", required=True)

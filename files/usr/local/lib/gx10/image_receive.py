@@ -11,13 +11,10 @@ import time
 
 from image_load import load, present_layers
 from image_store import cleared, described, manifest_path, needed
-from landing import alone_in, land
-from manifest import RECEIVED, read_json, read_manifest, write_json
+from landing import alone_in, land, note_transfer
+from manifest import RECEIVED, read_manifest
 from proof import Proof, prove
 from stream import Streams
-
-RECORDS = 20
-"""Transfers that a host remembers."""
 
 
 def receive(arguments):
@@ -30,16 +27,17 @@ def receive(arguments):
         Streams(arguments.url).bring({"path": f"images/{arguments.image}", "size": None}, received)
         manifest = described(read_manifest(received), f"images/{arguments.image} at {arguments.url[0]}")
         entries, _ = needed(manifest, present_layers(manifest))
-        brought, told = fetched(root, manifest["name"], entries, arguments)
+        brought, moved, seconds = fetched(root, manifest["name"], entries, arguments)
         started = time.monotonic()
         load(root, arguments.reference, manifest, proven=brought)
         cleared(root)
         if arguments.record:
-            record(arguments.record, told | {"load_seconds": round(time.monotonic() - started, 2)})
+            loaded = round(time.monotonic() - started, 2)
+            note_transfer(arguments.record, manifest["name"], arguments.url, moved, seconds, load_seconds=loaded)
 
 
 def fetched(root, name, entries, arguments):
-    """Bring entries from the sender; the paths of all of them, which are proven now, and what the transfer came to."""
+    """Bring entries from the sender; the paths of all of them, which are proven now, bytes that moved, and seconds."""
     wrong = prove(root, name, entries)
     streams = Streams(arguments.url)
 
@@ -50,9 +48,8 @@ def fetched(root, name, entries, arguments):
     started, held = time.monotonic(), sum(held_of(root, entry) for entry in wrong)
     # In one order on every host, so that the sender reads each file from its disk once.
     land(root, name, sorted(wrong, key=lambda entry: entry["path"]), bring, Proof(root), durable=False)
-    moved, seconds = sum(entry["size"] for entry in wrong) - held, time.monotonic() - started
-    told = {"at": int(time.time()), "what": name, "from": arguments.url, "bytes": moved, "seconds": round(seconds, 2)}
-    return {entry["path"] for entry in entries}, told
+    moved = sum(entry["size"] for entry in wrong) - held
+    return {entry["path"] for entry in entries}, moved, time.monotonic() - started
 
 
 def held_of(root, entry):
@@ -62,9 +59,3 @@ def held_of(root, entry):
         return min(entry["size"], partial.lstat().st_size)
     except OSError:
         return 0
-
-
-def record(path, told):
-    """Keep what a transfer came to, so that a link that has become slow is seen."""
-    known = read_json(path, [])
-    write_json(path, [told, *(known if isinstance(known, list) else [])][:RECORDS])

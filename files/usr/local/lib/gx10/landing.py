@@ -13,10 +13,14 @@ import shutil
 import threading
 import time
 
-from manifest import PARTIAL, Wrong, safe, sync_directory
+from manifest import PARTIAL, Wrong, read_json, safe, sync_directory, write_json
 from proof import Progress, in_parallel
 
 WAIT_SECONDS = 3600
+
+
+RECORDS = 20
+"""Transfers that a host remembers."""
 
 
 class Stop(Wrong):
@@ -188,6 +192,13 @@ def place(partial, final, entry, found, proof):
     if proof:
         proof.record(entry, before.st_mtime_ns)
     return ""
+
+
+def note_transfer(path, what, urls, moved, seconds, **more):
+    """Keep what a transfer came to, so that a link that has become slow is seen."""
+    told = {"at": int(time.time()), "what": what, "from": urls, "bytes": moved, "seconds": round(seconds, 2), **more}
+    known = read_json(path, [])
+    write_json(path, [told, *(known if isinstance(known, list) else [])][:RECORDS])
 
 
 def sentence_of(root, name, error):
