@@ -10,7 +10,7 @@ from gx10.lab.lab import Lab
 
 from .deployment import HOSTS, deploy, gx10
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.soak]
 
 BACK_SECONDS = 300
 """Bound of a start from power on to the first completion, on two cores."""
