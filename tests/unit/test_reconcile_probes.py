@@ -22,9 +22,9 @@ from gx10.engine.description import Description, describe
 from gx10.engine.image_inputs import LABEL
 from gx10.engine.live import live_question
 from gx10.engine.units import ENGINE_CONTAINER, RAY_CONTAINER
-from gx10.probes import PROBES
+from gx10.probes import PROBES, probe_words
 
-from .host_side import PROGRAMS, command_on_path, free_port, read_json, refused
+from .host_side import command_on_path, free_port, read_json, refused
 from .test_probes import ask, nothing
 from .test_probes import run as run_probe
 
@@ -65,10 +65,9 @@ def stored(root: Path, sizes: dict[str, int]) -> None:
 
 
 def sampled(root: Path, turn: int = 0, parts: int = 1) -> dict[str, Any]:
-    """What the probe says; the host's programs are the repository's."""
-    program = (PROBES / "sample.py").read_text().replace("/usr/local/lib/gx10", str(PROGRAMS))
+    """What the probe says."""
     asked = {"sets": [{"root": str(root), "manifests": ".gx10-manifest.json"}], "turn": turn, "parts": parts}
-    words = [sys.executable, "-I", "-S", "-c", program, json.dumps(asked)]
+    words = [sys.executable, *probe_words("sample", asked)[1:]]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
     told: dict[str, Any] = json.loads(done.stdout)
     return told
@@ -97,6 +96,13 @@ def test_in_so_many_turns_every_file_has_its_own(tmp_path: Path, parts: int) -> 
         (root / name).write_bytes(content)
     turns = [sampled(root, turn, parts)["damaged"] for turn in range(7, 7 + parts)]
     assert sorted(Path(name).name for damaged in turns for name in damaged) == list("abcd")
+
+
+def test_no_probe_reads_the_hosts_programs_and_what_one_carries_fits_into_an_argument() -> None:
+    for path in sorted(PROBES.glob("*.py")):
+        text = path.read_text()
+        assert "usr/local/lib/gx10" not in text, f"{path.name}: what it judges may be what has drifted"
+        assert len(" ".join(probe_words(path.stem, {}))) < 30_000
 
 
 def test_content_without_a_manifest_is_nothing_to_hash(tmp_path: Path) -> None:

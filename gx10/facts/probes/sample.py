@@ -10,11 +10,9 @@ import json
 import pathlib
 import sys
 
-sys.path.insert(0, "/usr/local/lib/gx10")
-from content import sample
 from landing import alone_in
 from manifest import read_manifest
-from proof import prove
+from proof import prove, sample
 
 asked = json.loads(sys.argv[1])
 WAIT_SECONDS = 60

@@ -36,7 +36,7 @@ from manifest import (
     unfinished,
     write_json,
 )
-from proof import BLOCK, Progress, Proof, digest_of, in_parallel, prove
+from proof import BLOCK, Progress, Proof, digest_of, in_parallel, prove, sample
 from stream import Streams
 
 VERIFY_WAIT_SECONDS = 60
@@ -278,17 +278,6 @@ def part_of(arguments):
     if not told or not 1 <= int(told[1]) <= int(told[2]):
         raise Wrong(f"--sample {arguments.sample!r} is no part such as 3/7, counted from 1.")
     return int(told[1]), int(told[2])
-
-
-def sample(entries, part, parts):
-    """One of several parts that together are everything, each about as large: the same on every host and night."""
-    sizes, chosen = [0] * parts, []
-    for entry in sorted(entries, key=lambda entry: (-entry["size"], entry["path"])):
-        least = sizes.index(min(sizes))
-        sizes[least] += entry["size"] + 1
-        if least == part - 1:
-            chosen.append(entry)
-    return chosen
 
 
 def holds(root, wrong):

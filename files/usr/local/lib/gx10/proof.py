@@ -154,6 +154,17 @@ class Proof:
         self.saved, self.changed = time.monotonic(), False
 
 
+def sample(entries, part, parts):
+    """One of several parts that together are everything, each about as large: the same on every host and night."""
+    sizes, chosen = [0] * parts, []
+    for entry in sorted(entries, key=lambda entry: (-entry["size"], entry["path"])):
+        least = sizes.index(min(sizes))
+        sizes[least] += entry["size"] + 1
+        if least == part - 1:
+            chosen.append(entry)
+    return chosen
+
+
 def prove(root, name, entries, everything=False):
     """Hash what is not proven, or everything; returns the entries whose file is absent or holds something else."""
     proof = Proof(root)
