@@ -20,14 +20,14 @@ from gx10.transfer.control_archive import ControlArchive
 @deploy("Image")
 def image(description: Description) -> None:
     """Have the image that the pins, wheels and mods describe."""
-    cluster, reference = description.cluster, description.image_reference
+    cluster, reference, digest = description.cluster, description.image_reference, description.inputs.digest
     archive, control = str(cluster.paths.archive), ControlArchive.of(description)
     image_built(
         name="Have the engine image: restored from where it is kept, or built from its pins",
         image=description.image,
         pins=description.loaded.image_file,
         reference=reference,
-        digest=description.inputs.digest,
+        digest=digest,
         context=description.inputs.context,
         state=str(cluster.paths.state),
         archive=archive,
@@ -35,7 +35,14 @@ def image(description: Description) -> None:
         shares={name: share_urls(cluster, name) for name in cluster.hosts},
         head=cluster.head,
     )
-    image_archived(name="Archive the engine image", reference=reference, archive=archive, head=cluster.head)
+    image_archived(
+        name="Archive the engine image",
+        reference=reference,
+        digest=digest,
+        archive=archive,
+        control=control,
+        head=cluster.head,
+    )
     archive_kept_here(
         name="Keep the archive on the control node",
         reference=reference,
@@ -46,9 +53,11 @@ def image(description: Description) -> None:
     image_received(
         name="Receive the engine image over the fabric",
         reference=reference,
+        digest=digest,
         head=cluster.head,
         workers=cluster.workers,
         archive=archive,
+        control=control,
         shares=share_urls(cluster, cluster.head),
         record=str(cluster.paths.state / TRANSFERS),
     )

@@ -209,11 +209,15 @@ def _build(image: Image, reference: str, digest: str, root: str) -> PyinfraComma
 
 
 @operation(drift=Drift.HEAL, artifact=True)
-def image_archived(reference: str, archive: str, head: str) -> Commands:
+def image_archived(reference: str, digest: str, archive: str, control: ControlArchive | None, head: str) -> Commands:
     """Keep an archive of the head's image, so that a lost image comes back without a build."""
     if elsewhere([head]):
         return
-    stored = _archived(archive, reference)
+    found, stored = _image(reference), _archived(archive, reference)
+    lost = found is None or found["labels"].get(LABEL) != digest
+    if lost and control and control.manifest(reference) and not host.state.is_executing:
+        host.noop(f"the archive of {reference} will be whole once it has brought the image back")
+        return
     # A whole archive is what the image was archived as, or is loaded from where Docker has another or none.
     if stored and not stored["unproven"]:
         host.noop(f"the archive of {reference} is whole")
@@ -247,7 +251,15 @@ def archive_kept_here(reference: str, archive: str, control: ControlArchive | No
 
 @operation(drift=Drift.HEAL, artifact=True)
 def image_received(
-    *, reference: str, head: str, workers: Sequence[str], archive: str, shares: list[str], record: str
+    *,
+    reference: str,
+    digest: str,
+    head: str,
+    workers: Sequence[str],
+    archive: str,
+    control: ControlArchive | None,
+    shares: list[str],
+    record: str,
 ) -> Commands:
     """Have the head's very image: equal in layers and configuration, fetched over the fabric where it is not.
 
@@ -256,10 +268,12 @@ def image_received(
     if elsewhere(workers):
         return
     ours, theirs, stored = _image(reference), _image(reference, on=head), _archived(archive, reference, on=head)
-    if stored and not stored["unproven"] and theirs and theirs["layers"] != stored["layers"]:
-        # The head's tag was moved: in a dry run it still is, and the archive says what will stand there.
+    moved = bool(theirs and stored and not stored["unproven"] and theirs["layers"] != stored["layers"])
+    if theirs is None or moved:
+        # In a dry run the head's image still is lost or moved: what will stand there says where it comes from.
         theirs = None
-        same = bool(ours and ours["layers"] == stored["layers"])
+        coming = stored or (control.manifest(reference) if control else None) or _held(reference, digest, workers)
+        same = bool(ours and coming and ours["layers"] == coming["layers"])
     else:
         same = bool(ours and theirs and (ours["layers"], ours["config"]) == (theirs["layers"], theirs["config"]))
     if same:
@@ -277,6 +291,12 @@ def image_received(
         yield from refuse(f"{head} has no image {reference} to send. Look at what its own operations reported.")
         return
     yield ReceivedOrMended(head, reference, archive, shares, record)
+
+
+def _held(reference: str, digest: str, hosts: Sequence[str]) -> dict[str, Any] | None:
+    """The image of these inputs on the first host that has it."""
+    holders = _holders(reference, digest, hosts, "")
+    return _image(reference, on=holders[0]) if holders else None
 
 
 class ReceivedOrMended(Narrated):

@@ -30,6 +30,8 @@ class Injection:
     decision: Decision = Decision.PUT_BACK
     where: str = ALL
     """Which hosts it can happen to."""
+    alone: bool = False
+    """Whether something else on the same host in the same night would take it back or hide it."""
     undo: str = ""
     """How its owner takes it back, where a night does not."""
 
@@ -43,7 +45,7 @@ def told(  # noqa: PLR0917 - a row of a table
     name: str, script: str, subject: str, undo: str, where: str = ALL, drift: Drift = Drift.REPORT
 ) -> Injection:
     """A kind that is reported and stays."""
-    return Injection(name, script, subject, drift, Decision.REPORT, where, undo)
+    return Injection(name, script, subject, drift, Decision.REPORT, where, undo=undo)
 
 
 # A file keeps its time, and gets another inode: archives of several labs are hard links of each other.
@@ -83,6 +85,7 @@ UNITS_AND_LIVE = (
         f"cp -p {UNITS}/gx10-share.service /root/u; echo '# x' >> {UNITS}/gx10-share.service; systemctl daemon-reload; "
         f"cat /root/u > {UNITS}/gx10-share.service; touch {UNITS}/gx10-share.service",
         r"gx10-share\.service",
+        alone=True,
     ),
     Injection(
         "executable replaced",

@@ -23,13 +23,18 @@ def test_there_are_enough_kinds() -> None:
     assert len({injection.name for injection in EVERY}) >= 40
 
 
+def in_the_way(one: Injection, other: Injection) -> bool:
+    """Whether two injections on one host cannot be told apart in one night."""
+    return one.alone or other.alone or one.subject == other.subject
+
+
 def apart(injections: tuple[Injection, ...], chance: random.Random) -> list[list[tuple[Injection, str]]]:
     """Nights in which no two injections touch the same thing on the same host."""
     nights: list[list[tuple[Injection, str]]] = []
     for injection in injections:
         host = host_for(injection, chance)
         for night in nights:
-            if not any(where == host and other.subject == injection.subject for other, where in night):
+            if not any(where == host and in_the_way(injection, other) for other, where in night):
                 night.append((injection, host))
                 break
         else:
@@ -60,6 +65,7 @@ def test_every_kind_is_found_and_dealt_with(
 def hold(found: Night, night: list[tuple[Injection, str]]) -> None:
     """Hold a night to what was injected, and to having done what it predicted."""
     report = found.report
+    forgotten = any("applied.json" in injection.script for injection, _ in night)
     for injection, host in night:
         about = found.about(injection, host)
         told = f"seed {SEED}: {injection.name} on {host}: {report.reason} {report.operations}"
@@ -68,7 +74,7 @@ def hold(found: Night, night: list[tuple[Injection, str]]) -> None:
         assert {one.decision for one in about if one.drift is injection.drift} == {injection.decision}, told
         if not injection.reported:
             assert all(one.result == "changed" for one in about if one.drift is injection.drift), told
-        assert all(one.corrective or "applied.json" in injection.script for one in about), told
+        assert all(one.corrective or forgotten for one in about), told
     touched = {host for _, host in night}
     assert {one.host for one in report.operations} <= touched | {"gx10-1"}, f"seed {SEED}: another host was blamed"
     predicted, applied = pairs(report)
