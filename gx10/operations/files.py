@@ -16,7 +16,7 @@ from pyinfra.api.command import QuoteString
 from gx10.facts import FileStates, SystemState
 from gx10.reconcile.classes import Drift
 
-from .asking import ask
+from .asking import ask, surveyed_first
 from .commands import Command, Commands
 from .declared import drifted, operation
 
@@ -138,8 +138,9 @@ def _is_unit(path: str) -> bool:
 def _holds_older(units: list[str], drift: Drift | None) -> bool:
     if not units:
         return False
-    states = ask(SystemState, units=units)["units"]
-    older = [unit for unit, state in states.items() if state["NeedDaemonReload"] == "yes"]
+    # By what was there when the run began: one operation's reload is one for the units of all.
+    states = surveyed_first(SystemState, units=units)["units"]
+    older = [unit for unit in units if states.get(unit, {}).get("NeedDaemonReload") == "yes"]
     acted_on = [unit for unit in older if drifted(unit, "an older text in systemd", "the file's", drift=drift)]
     return bool(acted_on)
 

@@ -125,7 +125,7 @@ CONTENT = (
     Injection("archive pruned", "rm $BLOB", r"^archive of", where=HEAD),
     Injection("bit flipped in archive", FLIP.format(file="$BLOB"), r"^archive of", where=HEAD),
     Injection("image retagged", f"{ANOTHER_IMAGE}; docker tag another:1 {IMAGE}", r"^vllm-node", where=WORKERS),
-    Injection("image untagged", f"docker image rm --force {IMAGE} >/dev/null", r"^vllm-node", where=HEAD),
+    Injection("image untagged", f"docker image rm --force {IMAGE} >/dev/null", r"^vllm-node", where=HEAD, alone=True),
 )
 REPORTED = (
     told("file added", "touch /etc/gx10/mine.conf", r"mine\.conf", "rm /etc/gx10/mine.conf"),
