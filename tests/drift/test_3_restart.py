@@ -25,7 +25,7 @@ pytestmark = pytest.mark.lab
 
 CLUSTER = PROJECT / "clusters/lab.yaml"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-LONG_TOKENS = 4000
+LONG_TOKENS = 2000
 
 
 @pytest.fixture
