@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -87,8 +88,10 @@ class Night:
         self._reach()
         if self.sample and not only_looks:
             self._sample()
-        self.report.health_before, self.report.generation_before = self.tools.health(completion=False)
-        found = self._plan()
+        with ThreadPoolExecutor(1) as beside:
+            before = beside.submit(self.tools.health, completion=False)
+            found = self._plan()
+            self.report.health_before, self.report.generation_before = before.result()
         decided = self._decide(found, self._why_not_yet(found))
         self._decided = list(decided)
         self._tell()

@@ -100,7 +100,8 @@ class World:
         return Applied(changed, failed, frozenset(), dict.fromkeys(changed, 0.5), 1, "disk full" if failed else "")
 
     def health(self, *, completion: bool) -> tuple[Health, str]:
-        self.done.append("completion" if completion else "health")
+        if completion:  # Else asked beside the plan, at its own moment.
+            self.done.append("completion")
         answered = self.completion if completion and self.serving else None
         return Health(serving=self.serving, completion=answered, told="said"), "generation"
 
@@ -141,7 +142,7 @@ def results(told: Report) -> dict[str, tuple[str, str]]:
 def test_a_quiet_night_looks_proves_and_changes_nothing(night: Callable[..., Report]) -> None:
     world = World()
     told = night(world)
-    assert world.done == ["reach", "sample 0", "health", "plan", "completion"]
+    assert world.done == ["reach", "sample 0", "plan", "completion"]
     assert (told.status, told.exit_status, told.operations, told.left) == (Status.IN_SYNC, 0, [], [])
     assert told.finished is not None
 
@@ -149,7 +150,7 @@ def test_a_quiet_night_looks_proves_and_changes_nothing(night: Callable[..., Rep
 def test_what_is_safe_is_put_back_and_planned_again(night: Callable[..., Report]) -> None:
     world = World([thing(), thing(host="gx10-2")])
     told = night(world)
-    assert world.done[3:6] == ["plan", "apply", "plan"]
+    assert world.done[2:5] == ["plan", "apply", "plan"]
     assert (told.status, told.exit_status, told.left, told.unpredicted) == (Status.HEALED, 0, [], [])
     assert {(one.host, one.applied, one.predicted) for one in told.operations} == {
         ("gx10-2", True, True),
@@ -163,7 +164,7 @@ def test_what_is_safe_is_put_back_and_planned_again(night: Callable[..., Report]
 def test_a_plan_only_looks(night: Callable[..., Report]) -> None:
     world = World([thing(), RESTART])
     told = night(world, "plan")
-    assert world.done == ["reach", "health", "plan"]
+    assert world.done == ["reach", "plan"]
     assert (told.status, told.exit_status) == (Status.DRIFTED, 2)
     assert results(told) == {"Host | Write": ("put back", "skipped"), "Ray | Stop": ("restart", "skipped")}
     assert night(World(), "plan").exit_status == 0
@@ -180,7 +181,7 @@ def test_a_restart_comes_last_after_a_plan_that_shows_nothing_else_and_an_idle_e
 ) -> None:
     world = World([thing(artifact=True), RESTART, GENERATION])
     told = night(world)
-    assert world.done[3:] == ["plan", "apply", "plan", "idle", "restart", "plan", "completion", "checks"]
+    assert world.done[2:] == ["plan", "apply", "plan", "idle", "restart", "plan", "completion", "checks"]
     assert (told.status, told.restarted, told.restart_pending, told.unpredicted) == (Status.HEALED, True, False, [])
     assert results(told) == {
         "Host | Write": ("put back", "changed"),
