@@ -153,7 +153,9 @@ def test_killed_fetch_leaves_no_wrong_file_and_resumes_with_at_most_five_percent
     with relayed(staged, kilobytes_per_second=8000) as relay:
         for part in sorted(random.Random(11).sample(range(1, 23), 10)):  # noqa: S311 - random points, the same each time
             # What a stream's socket holds is lost with it: a few streams, or it counts beside a model of 24 MB.
-            running = start("content", *fetch_words(relay.url, target), settings={"proof.STREAMS": 2})
+            running = start(
+                "content", *fetch_words(relay.url, target), settings={"proof.STREAMS": 2, "stream.BUFFER": 1 << 14}
+            )
             wait_until(lambda part=part, running=running: running.poll() is not None or in_flight(target) > part * MB)
             running.kill()
             running.communicate()

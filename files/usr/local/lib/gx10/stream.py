@@ -18,6 +18,9 @@ ATTEMPTS = 5
 """Attempts of one file that bring no byte."""
 STALLED_SECONDS = 30
 CONNECT_SECONDS = 10
+BUFFER = 1 << 18
+"""Bytes that may lie unread in a connection's socket, and are lost with a receiver that is killed. More are not needed:
+at 1.5 GB/s and 0.1 ms 150 kB are on their way."""
 WAKE = 1 << 18
 """Bytes that a read waits for at most: what a kill costs."""
 
@@ -146,12 +149,11 @@ class Streams:
         kept = self.kept.__dict__.setdefault("connections", {})
         parts = urllib.parse.urlsplit(url)
         if url not in kept:
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=CONNECT_SECONDS)
+            connection = http.client.HTTPConnection(parts.hostname, parts.port)
             try:
-                connection.connect()
+                connection.sock = connected_to(parts.hostname, parts.port)
             except OSError as error:
                 raise SenderGone(f"{error.strerror or error or type(error).__name__}") from error
-            connection.sock.settimeout(STALLED_SECONDS)
             kept[url] = connection
         return kept[url], parts.path
 
@@ -160,6 +162,21 @@ class Streams:
         if connection := self.kept.__dict__.setdefault("connections", {}).pop(url, None):
             with contextlib.suppress(OSError):
                 connection.close()
+
+
+def connected_to(address, port):
+    """A socket whose buffer is bounded before it connects, which is when its window is agreed on."""
+    connected = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.settimeout(CONNECT_SECONDS)
+        connected.connect((address, port))
+        connected.settimeout(STALLED_SECONDS)
+    except OSError:
+        connected.close()
+        raise
+    return connected
 
 
 def write_whole(out, block):
