@@ -121,7 +121,8 @@ def files_described(entries: Sequence[File | Directory], drift: Drift | None = N
         and drifted(entry.path, told_state(found[entry.path]), entry.described, drift=drift)
     ]
     units = [entry.path.removeprefix(UNITS) for entry in entries if _is_unit(entry.path)]
-    stale = any(_is_unit(entry.path) for entry in wrong) or _holds_older(units, drift)
+    # Looked for also where a unit's file is wrong: when that file is left alone, its reload must be as well.
+    stale = _holds_older(units, drift) or any(_is_unit(entry.path) for entry in wrong)
     if not wrong and not stale:
         host.noop(f"{len(entries)} files and directories are as described")
         return
