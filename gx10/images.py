@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gx10.engine.description import Description
-from gx10.engine.host_files import PROGRAMS
+from gx10.engine.host_files import PROGRAMS, TRANSFERS
 from gx10.engine.image_inputs import LABEL
 from gx10.probes import probes_words
 from gx10.remote import Answer, ask, run
@@ -38,13 +38,13 @@ def places(description: Description) -> list[Place]:
     cluster, reference = description.cluster, description.image_reference
     policy, archive = description.image_policy(reference), str(cluster.paths.archive)
     listing = ["python3", f"/{PROGRAMS}/archive.py", "list", "--archive", archive]
-    rates = str(cluster.paths.state / "transfers.json")
+    kept = {"transfers": str(cluster.paths.state / TRANSFERS)}
 
     def question(host: str) -> list[str]:
-        probes = probes_words(("docker", {"images": [reference]}), ("leftovers", {"policy": policy}))
-        # The listing comes last: a host that nothing was deployed to has no program for it.
-        script = f"{probes[2]}\ncat {rates} 2>/dev/null || echo '[]'"
+        asked = ("docker", {"images": [reference]}), ("leftovers", {"policy": policy}), ("reach", {"read": kept})
+        script = probes_words(*asked)[2]
         if host == cluster.head:
+            # Last: a host that nothing was deployed to has no program for it.
             script += f"\n{' '.join(listing)} 2>/dev/null || echo null"
         return ["sh", "-ec", script]
 
@@ -55,7 +55,8 @@ def places(description: Description) -> list[Place]:
 def _place(description: Description, answer: Answer) -> Place:
     if not answer.ok:
         return Place(answer.host, reason=answer.reason)
-    docker, left, rates, *archive = answer.value
+    docker, left, kept, *archive = answer.value
+    rates = kept["read"]["transfers"]
     return Place(
         answer.host,
         image=docker["images"][description.image_reference],
