@@ -100,21 +100,18 @@ def journal(
     description: Description, hosts: tuple[str, ...], generation: str, since: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Journal entries of the gang on hosts in the order of time, and a sentence for each host that did not answer."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
-    from gx10.remote import run  # noqa: PLC0415
+    from gx10.remote import run_all  # noqa: PLC0415
 
     words = ["journalctl", "--output", "json", "--no-pager", "--quiet", "--since", since]
     words += [f"--unit={unit}" for unit in UNITS]
-    with ThreadPoolExecutor(max(1, len(hosts))) as pool:
-        answers = list(pool.map(lambda host: run(description, host, words, seconds=120), hosts))
+    answers = run_all(description, lambda _: words, hosts, 120)
     entries = []
-    for answer in answers:
+    for answer in answers.values():
         if answer.ok:
             told = [json.loads(line) for line in answer.value.splitlines()]
             entries += [{**entry, "host": answer.host} for entry in told if of_generation(entry, generation)]
     entries.sort(key=lambda entry: int(entry["__REALTIME_TIMESTAMP"]))
-    return entries, [f"{answer.host}: {answer.reason}" for answer in answers if not answer.ok]
+    return entries, [f"{answer.host}: {answer.reason}" for answer in answers.values() if not answer.ok]
 
 
 def of_generation(entry: dict[str, Any], generation: str) -> bool:

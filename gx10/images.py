@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gx10.engine.description import Description
-from gx10.engine.host_files import PROGRAMS, TRANSFERS
+from gx10.engine.host_files import PROGRAMS, transfers_file
 from gx10.engine.image_inputs import LABEL
 from gx10.probes import probes_words
 from gx10.remote import Answer, ask, run
@@ -38,7 +38,7 @@ def places(description: Description) -> list[Place]:
     cluster, reference = description.cluster, description.image_reference
     policy, archive = description.image_policy(reference), str(cluster.paths.archive)
     listing = ["python3", f"/{PROGRAMS}/archive.py", "list", "--archive", archive]
-    kept = {"transfers": str(cluster.paths.state / TRANSFERS)}
+    kept = {"transfers": transfers_file(cluster)}
 
     def question(host: str) -> list[str]:
         asked = ("docker", {"images": [reference]}), ("leftovers", {"policy": policy}), ("reach", {"read": kept})

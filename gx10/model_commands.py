@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from rich.table import Table
 from gx10.cli import ERROR, IN_SYNC, USAGE, described
 from gx10.models.choice import Choice
 from gx10.models.policy import all_recipes, policy
-from gx10.remote import Answer, run
+from gx10.remote import Answer, run_all
 from gx10.settings import SettingsError, load_recipe
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def verify(full: bool, sample: str | None, nights: int | None) -> None:
     words += ["--full"] if full else []
     words += ["--sample", sample] if sample else []
     words += ["--nights", str(nights)] if nights else []
-    answers = _on_all(description, lambda _: words, VERIFY_SECONDS)
+    answers = run_all(description, lambda _: words, description.cluster.hosts, VERIFY_SECONDS)
     for host, answer in answers.items():
         last = answer.value.strip().splitlines()[-1:] if answer.ok else [answer.reason]
         click.echo(f"{host}: {last[0] if last else 'every file is proven'}", err=not answer.ok)
@@ -198,18 +197,8 @@ def _asked(
         words = [PARTITION, action, *(["--approved", approved[host]] if approved else [])]
         return ["sh", "-c", f"printf %s {shlex.quote(told)} | {shlex.join(words)}"]
 
-    answers = _on_all(description, question, 3600, approved or description.cluster.hosts)
+    answers = run_all(description, question, approved or description.cluster.hosts, 3600)
     return {host: Answer(host, json.loads(answer.value)) if answer.ok else answer for host, answer in answers.items()}
-
-
-def _on_all(
-    description: Description, question: Callable[[str], list[str]], seconds: float, hosts: Iterable[str] | None = None
-) -> dict[str, Answer]:
-    names = list(hosts or description.cluster.hosts)
-    with ThreadPoolExecutor(len(names)) as pool:
-        return dict(
-            zip(names, pool.map(lambda host: run(description, host, question(host), seconds), names), strict=True)
-        )
 
 
 def _status(answers: dict[str, Answer], differs: Callable[[Any], bool]) -> int:

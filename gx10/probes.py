@@ -15,6 +15,7 @@ PROGRAMS = Path(__file__).resolve().parents[1] / "files/usr/local/lib/gx10"
 CARRIED = {
     "leftovers": ("manifest", "proof", "landing", "image_store", "docker_image", "image_gc"),
     "sample": ("manifest", "proof", "landing"),
+    "watch": ("environment",),
 }
 """Modules of the host's programs that a probe uses, each after those that it imports. The probe brings its own copies:
 the host's may be what has drifted, and what judges it must not fail or lie with it."""

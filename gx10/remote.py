@@ -66,21 +66,30 @@ def run(description: Description, host: str, command: list[str], seconds: float 
     return Answer(host, value=done.stdout)
 
 
-def ask(description: Description, question: Callable[[str], list[str]], hosts: Iterable[str]) -> dict[str, Answer]:
-    """Ask hosts at once; a question is the command for a host, each line of its answer must be JSON."""
-
-    def one(host: str) -> Answer:
-        answer = run(description, host, question(host))
-        if not answer.ok:
-            return answer
-        try:
-            return Answer(host, value=[json.loads(line) for line in answer.value.splitlines()])
-        except ValueError:
-            return Answer(host, reason=f"answered no JSON: {answer.value[:80]!r}")
-
+def run_all(
+    description: Description, question: Callable[[str], list[str]], hosts: Iterable[str], seconds: float = 30
+) -> dict[str, Answer]:
+    """Run a command on hosts at once; a question is the command for a host."""
     names = list(hosts)
     with ThreadPoolExecutor(max(1, len(names))) as pool:
-        return {answer.host: answer for answer in pool.map(one, names)}
+        answers = pool.map(lambda host: run(description, host, question(host), seconds), names)
+        return {answer.host: answer for answer in answers}
+
+
+def ask(
+    description: Description, question: Callable[[str], list[str]], hosts: Iterable[str], seconds: float = 30
+) -> dict[str, Answer]:
+    """Run a command on hosts at once, of whose answers each line must be JSON."""
+    return {host: _parsed(answer) for host, answer in run_all(description, question, hosts, seconds).items()}
+
+
+def _parsed(answer: Answer) -> Answer:
+    if not answer.ok:
+        return answer
+    try:
+        return Answer(answer.host, value=[json.loads(line) for line in answer.value.splitlines()])
+    except ValueError:
+        return Answer(answer.host, reason=f"answered no JSON: {answer.value[:80]!r}")
 
 
 def _last_line(text: str) -> str:

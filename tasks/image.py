@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from gx10.engine.description import Description
-from gx10.engine.host_files import TRANSFERS, share_urls
+from gx10.engine.host_files import share_urls, transfers_file
 from gx10.operations.image import (
     archive_kept_here,
     image_archived,
@@ -59,7 +59,7 @@ def image(description: Description) -> None:
         archive=archive,
         control=control,
         shares=share_urls(cluster, cluster.head),
-        record=str(cluster.paths.state / TRANSFERS),
+        record=transfers_file(cluster),
     )
     image_used(name="Note the described image", policy=description.image_policy(reference))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from gx10.engine.description import Description
-from gx10.engine.host_files import TRANSFERS, share_urls
+from gx10.engine.host_files import share_urls, transfers_file
 from gx10.models.manifests import Manifests
 from gx10.models.policy import all_recipes, hub_name, policy
 from gx10.operations.model import (
@@ -42,7 +42,7 @@ def weights_of(description: Description) -> Weights:
         control=str(project_path(description, source.control)) if source.control else None,
         hub=hub,
         cache=hub_name(recipe) or "",
-        record=str(cluster.paths.state / TRANSFERS),
+        record=transfers_file(cluster),
         ssh={name: ssh_arguments(description, name) for name in cluster.hosts},
     )
 

@@ -14,8 +14,6 @@ from .templates import render
 PROGRAMS = "usr/local/lib/gx10"
 SHARE_PORT = 8730
 SHARE_UNIT = "gx10-share.service"
-TRANSFERS = "transfers.json"
-"""File in a host's state that keeps what its last transfers came to."""
 FIREWALL_UNIT = "gx10-firewall.service"
 UNITS = "/etc/systemd/system"
 
@@ -50,6 +48,11 @@ def host_names(cluster: Cluster) -> tuple[str, ...]:
 def share_urls(cluster: Cluster, host: str) -> list[str]:
     """URLs of a host's share: one for each of its fabric addresses, so that a transfer can use all of them."""
     return [f"http://{address}:{SHARE_PORT}" for address in cluster.hosts[host].fabric]
+
+
+def transfers_file(cluster: Cluster) -> str:
+    """The file that keeps, on each host, what its last transfers came to."""
+    return str(cluster.paths.state / "transfers.json")
 
 
 def image_policy_file(description: Description) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .description import Description
+from .host_files import UNITS
 from .templates import render
 
 USER = "gx10-reconcile"
@@ -16,7 +17,6 @@ ROOT = "/opt/gx10"
 PROJECT = f"{ROOT}/project"
 KNOWN_HOSTS = f"{ROOT}/known_hosts"
 COMMAND = f"{ROOT}/bin/gx10"
-UNITS = "/etc/systemd/system"
 SERVICE, FAILED, TIMER = "gx10-reconcile.service", "gx10-reconcile-failed.service", "gx10-reconcile.timer"
 LOCK = "gx10/reconcile/requirements.lock"
 

@@ -30,7 +30,8 @@ from .tools import Tools
 from .verdict import EXIT, Status, judge
 
 TAKEN_OVER = ("gang.completion_answered", "model.manifest_recorded")
-"""The run asks for the completion itself, and can tell an engine that is silent from a plan that failed."""
+"""The run asks for the completion itself, and can tell an engine that is silent from a plan that failed. What a deploy
+remembers of weights is its own node's."""
 LATER = "waits until everything else is in place"
 
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 
 from gx10.engine import gang_files, units
 from gx10.engine.description import Description
-from gx10.engine.host_files import TRANSFERS
+from gx10.engine.host_files import transfers_file
 from gx10.probes import probes_words
 from gx10.remote import Answer, ask, run
 from gx10.settings.reconcile import Window
@@ -96,7 +95,7 @@ class RealTools:
 
     def transfers(self) -> dict[str, Answer]:
         """Read them on every host at once."""
-        kept = {"transfers": str(self.description.cluster.paths.state / TRANSFERS)}
+        kept = {"transfers": transfers_file(self.description.cluster)}
         return ask(self.description, lambda _: probes_words(("reach", {"read": kept})), self.description.cluster.hosts)
 
     def sample(self, turn: int) -> dict[str, Answer]:
@@ -105,14 +104,11 @@ class RealTools:
         weights = {"root": description.model_directory, "manifests": ".gx10-manifest.json"}
         archive = {"root": str(cluster.paths.archive), "manifests": "images/*.json"}
 
-        def one(host: str) -> Answer:
+        def question(host: str) -> list[str]:
             sets = [weights, archive] if host == cluster.head else [weights]
-            asked = {"sets": sets, "turn": turn, "parts": cluster.models.nights}
-            answer = run(description, host, probes_words(("sample", asked)), seconds=CHECK_SECONDS)
-            return Answer(host, value=[json.loads(answer.value)]) if answer.ok else answer
+            return probes_words(("sample", {"sets": sets, "turn": turn, "parts": cluster.models.nights}))
 
-        with ThreadPoolExecutor(len(cluster.hosts)) as pool:
-            return {answer.host: answer for answer in pool.map(one, cluster.hosts)}
+        return ask(description, question, cluster.hosts, CHECK_SECONDS)
 
     def plan(self, directory: Path, policy: Policy) -> Plan:
         """Dry run."""

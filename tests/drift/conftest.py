@@ -10,7 +10,7 @@ import pytest
 
 from gx10.lab.lab import Lab
 
-from ..lab.deployment import PROJECT, deploy
+from ..lab.deployment import serving_lab
 
 SEED = int(os.environ.get("GX10_SEED", "0")) or random.randrange(1, 1_000_000)  # noqa: S311 - not for secrets
 
@@ -18,11 +18,7 @@ SEED = int(os.environ.get("GX10_SEED", "0")) or random.randrange(1, 1_000_000)  
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     """The lab, brought to what is described."""
-    lab = Lab.for_checkout(PROJECT)
-    lab.up()
-    run = deploy("-y")
-    assert run.status == 0, run.errors
-    return lab
+    return serving_lab()
 
 
 @pytest.fixture(scope="session")

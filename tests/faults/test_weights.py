@@ -21,6 +21,8 @@ import pytest
 from gx10.bench.transfers import MANIFEST, PROGRAMS, Transfers, make_model
 from gx10.models.sending import send
 
+from ..lab.deployment import FLIP
+
 pytestmark = pytest.mark.lab
 
 ROOT = "/srv/faults"
@@ -168,18 +170,6 @@ def test_a_disk_that_fills_up(hosts: Transfers, expected: dict[str, str]) -> Non
         hosts.run(WORKER, "umount", f"{ROOT}/{MODEL}")
 
 
-FLIP = """
-import os, sys
-found = os.stat(sys.argv[1])
-with open(sys.argv[1], "r+b") as content:
-    content.seek(4_000_000)
-    byte = content.read(1)[0]
-    content.seek(4_000_000)
-    content.write(bytes([byte ^ 1]))
-os.utime(sys.argv[1], ns=(found.st_atime_ns, found.st_mtime_ns))
-"""
-
-
 def sent(hosts: Transfers, name: str) -> int:
     """Bytes that a host's fabric interface has sent."""
     told = hosts.run(name, "cat", "/proc/net/dev").stdout
@@ -188,7 +178,7 @@ def sent(hosts: Transfers, name: str) -> int:
 
 def test_a_flipped_byte_is_found_and_only_that_shard_is_sent_again(hosts: Transfers, expected: dict[str, str]) -> None:
     repaired(hosts, WORKER, expected)
-    hosts.python(WORKER, FLIP, f"{ROOT}/{MODEL}/{FIRST}")
+    hosts.python(WORKER, FLIP, f"{ROOT}/{MODEL}/{FIRST}", "4000000")
     assert hosts.verify(WORKER, MODEL).returncode == 0, "size and time are as they were: only a hash can tell"
     parts = [hosts.verify(WORKER, MODEL, "--sample", f"{part}/4").returncode for part in range(1, 5)]
     assert sorted(parts) == [0, 0, 0, 1], "a rotating sample finds it in exactly one night"
@@ -200,7 +190,7 @@ def test_a_flipped_byte_is_found_and_only_that_shard_is_sent_again(hosts: Transf
 def test_the_heads_damaged_copy_is_refilled_from_a_worker(hosts: Transfers, expected: dict[str, str]) -> None:
     repaired(hosts, WORKER, expected)
     hosts.share(WORKER)
-    hosts.python(HEAD, FLIP, f"{ROOT}/{MODEL}/{FIRST}")
+    hosts.python(HEAD, FLIP, f"{ROOT}/{MODEL}/{FIRST}", "4000000")
     hosts.run(HEAD, "rm", f"{ROOT}/{MODEL}/{SECOND}")
     assert hosts.verify(HEAD, MODEL, "--full").returncode == 1
     before = sent(hosts, WORKER)

@@ -8,7 +8,7 @@ import pytest
 
 from gx10.lab.lab import Lab
 
-from .deployment import PROJECT, Run, deploy, forget_archives, gx10
+from .deployment import PROJECT, Run, deploy, forget_archives, gx10, serving_lab
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,7 @@ class FirstDeploy:
 @pytest.fixture(scope="session")
 def served() -> Lab:
     """The lab, serving."""
-    lab = Lab.for_checkout(PROJECT)
-    lab.up()
-    run = deploy("-y")
-    assert run.status == 0, run.errors
-    return lab
+    return serving_lab()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,19 @@ from gx10.transfer.control_archive import ControlArchive
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOSTS = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
+FLIP = """
+import os, sys
+path, place = sys.argv[1], int(sys.argv[2])
+found = os.stat(path)
+with open(path, "r+b") as content:
+    content.seek(place)
+    byte = content.read(1)[0]
+    content.seek(place)
+    content.write(bytes([byte ^ 1]))
+os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+"""
+"""Program for a host: flips a bit of a file at a place, and keeps its size and times."""
+
 Changes = set[tuple[str, str]]
 """Pairs of an operation's name and a host."""
 
@@ -89,6 +102,15 @@ def forget_archives(lab: Lab) -> None:
     control = ControlArchive.of(describe("lab"))
     assert control is not None
     shutil.rmtree(control.directory, ignore_errors=True)
+
+
+def serving_lab() -> Lab:
+    """The checkout's lab, brought to what is described."""
+    lab = Lab.for_checkout(PROJECT)
+    lab.up()
+    run = deploy("-y")
+    assert run.status == 0, run.errors
+    return lab
 
 
 def gx10(*arguments: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:

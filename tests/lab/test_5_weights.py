@@ -11,23 +11,13 @@ from gx10.engine.description import describe
 from gx10.engine.units import ENGINE_CONTAINER
 from gx10.lab.lab import Lab
 
-from .deployment import HOSTS, gx10
+from .deployment import FLIP, HOSTS, gx10
 
 pytestmark = pytest.mark.lab
 
 ROOT = "/srv/models"
 MODEL = "tiny-qwen3-moe"
 SHARDS = [f"{ROOT}/{MODEL}/model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
-FLIP = """
-import os, sys
-found = os.stat(sys.argv[1])
-with open(sys.argv[1], "r+b") as content:
-    content.seek(5000)
-    byte = content.read(1)[0]
-    content.seek(5000)
-    content.write(bytes([byte ^ 1]))
-os.utime(sys.argv[1], ns=(found.st_atime_ns, found.st_mtime_ns))
-"""
 
 
 def digests(lab: Lab, host: str) -> list[str]:
@@ -39,8 +29,8 @@ def test_damaged_and_lost_files_come_back_from_proven_peers_the_heads_too(served
     engine = served.run("gx10-1", "docker", "inspect", "--format", "{{.Id}}", ENGINE_CONTAINER).stdout
     right = digests(served, "gx10-4")
     served.run("gx10-1", "rm", SHARDS[0])
-    served.run("gx10-1", "python3", "-c", FLIP, SHARDS[1])
-    served.run("gx10-2", "python3", "-c", FLIP, SHARDS[2])
+    served.run("gx10-1", "python3", "-c", FLIP, SHARDS[1], "5000")
+    served.run("gx10-2", "python3", "-c", FLIP, SHARDS[2], "5000")
     found = gx10("models", "verify", "--full")
     assert found.returncode == 2, found.stdout + found.stderr
     assert "gx10-1: content: /srv/models/tiny-qwen3-moe holds 2 absent or damaged files" in found.stderr

@@ -5,13 +5,13 @@ Tells the host's own public key, the user, its public key, the seal and the tree
 
 import hashlib
 import json
-import os
 import pathlib
 import pwd
 import sys
 
+from environment import SEAL, tree
+
 asked = json.loads(sys.argv[1])
-SEAL = ".gx10-environment.json"
 
 
 def text(name):
@@ -27,20 +27,6 @@ def user(name):
     except KeyError:
         return None
     return {"home": found.pw_dir, "shell": found.pw_shell, "uid": found.pw_uid}
-
-
-def tree(root):
-    digest = hashlib.sha256()
-    for directory, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if name != "__pycache__")
-        for name in sorted(files):
-            path = pathlib.Path(directory, name)
-            if path.name == SEAL:
-                continue
-            found = path.lstat()
-            told = [str(path.relative_to(root)), found.st_size, found.st_mtime_ns, found.st_mode, found.st_uid]
-            digest.update(json.dumps(told).encode())
-    return digest.hexdigest()
 
 
 def environment(name):

@@ -22,7 +22,7 @@ import sys
 import time
 
 from hub_cache import Cached, linked, own_blob
-from landing import Stop, alone_in, land, note_transfer, own_file, sentence_of
+from landing import Stop, alone_in, held_of, land, note_transfer, own_file, sentence_of
 from manifest import (
     MANIFEST,
     PROVEN,
@@ -240,9 +240,9 @@ def complete(root, name, entries, urls, reuse):
         streams.stopped = stopped
         if cached and (found := cached.bring(entry, partial, progress)):
             return entry, found
-        held = partial.stat().st_size if partial.exists() else 0
+        held = held_of(root, entry)
         found = streams.bring(entry, partial, progress)
-        moved.append(max(0, entry["size"] - held))
+        moved.append(entry["size"] - held)
         return entry, found
 
     # In one order on every host, so that the sender reads each file from its disk once.

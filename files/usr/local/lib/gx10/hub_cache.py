@@ -11,10 +11,10 @@ import pathlib
 import re
 
 from landing import own_file
+from manifest import SHA256
 from proof import digest_so_far
 
 REPOSITORY = re.compile(r"models--[^/]+")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Cached:

@@ -11,7 +11,7 @@ import time
 
 from image_load import load, present_layers
 from image_store import cleared, described, manifest_path, needed
-from landing import alone_in, land, note_transfer
+from landing import alone_in, held_of, land, note_transfer
 from manifest import RECEIVED, read_manifest
 from proof import Proof, prove
 from stream import Streams
@@ -50,12 +50,3 @@ def fetched(root, name, entries, arguments):
     land(root, name, sorted(wrong, key=lambda entry: entry["path"]), bring, Proof(root), durable=False)
     moved = sum(entry["size"] for entry in wrong) - held
     return {entry["path"] for entry in entries}, moved, time.monotonic() - started
-
-
-def held_of(root, entry):
-    """Bytes of an entry that an earlier attempt brought."""
-    partial = root / (entry["path"] + ".partial")
-    try:
-        return min(entry["size"], partial.lstat().st_size)
-    except OSError:
-        return 0

@@ -87,6 +87,14 @@ def allocated(partial):
         return 0
 
 
+def held_of(root, entry):
+    """Bytes of an entry that an earlier attempt brought."""
+    try:
+        return min(entry["size"], partial_of(root, entry).lstat().st_size)
+    except OSError:
+        return 0
+
+
 def own_file(partial):
     """Whether a partial is a plain file of ours to write into: never through a link, never into a shared inode."""
     try:
