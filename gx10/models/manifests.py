@@ -61,5 +61,6 @@ def bytes_in(directory: str) -> int:
 
 
 def digest_of(manifest: dict[str, Any]) -> str:
-    """What tells two manifests apart, however they are spaced; hosts compute the same."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    """What tells two manifests apart, however they are spaced and whenever they were made; hosts compute the same."""
+    told = {key: value for key, value in manifest.items() if key != "archived"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -15,6 +13,7 @@ from typing_extensions import override
 
 from gx10.engine.image_inputs import LABEL, archive_name
 from gx10.facts import DockerState, ImageLeftovers, StoredContent, WheelFaults
+from gx10.models.manifests import digest_of
 from gx10.reconcile.classes import Drift
 from gx10.settings import Image
 from gx10.settings.image import BaseImage
@@ -238,7 +237,7 @@ def archive_kept_here(reference: str, archive: str, control: ControlArchive | No
         host.noop("the cluster file asks for no archive on the control node")
         return
     stored, kept = _archived(archive, reference), control.manifest(reference)
-    if kept and stored and manifest_digest(kept) == stored["digest"]:
+    if kept and stored and digest_of(kept) == stored["digest"]:
         host.noop(f"the control node has the archive of {reference}")
         return
     if kept and stored is None and not host.state.is_executing:
@@ -343,8 +342,3 @@ def old_images_removed(policy: dict[str, object]) -> Commands:
         return
     names = [QuoteString(item["name"]) for item in going]
     yield Narrated(GC_PROGRAM, "clean", "--only", *names)
-
-
-def manifest_digest(manifest: dict[str, Any]) -> str:
-    """Digest of a manifest as a host's probe tells it."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

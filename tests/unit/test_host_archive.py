@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from gx10.models.manifests import digest_of
+
 from .fake_docker import FakeDocker
 from .host_side import SECONDS, Code, command_on_path, read_json, refused, run, start, wait_until
 from .relayed_share import relayed
+from .test_probes import ask
 
 MB = 1_000_000
 
@@ -117,6 +120,22 @@ def test_save_repairs_a_damaged_blob(docker: FakeDocker, archive: Path) -> None:
     assert save(docker, archive).returncode == 0
     assert whole(archive)
     assert load(docker, archive).returncode == 0
+
+
+def test_mended_archive_is_the_same_to_whoever_keeps_it_too(docker: FakeDocker, archive: Path) -> None:
+    def told() -> object:
+        answer = ask("content", {"archive": str(archive), "image": "node-1.json"})["archive"]
+        assert isinstance(answer, dict)
+        return answer["digest"]
+
+    save(docker, archive)
+    manifest = archive / "images/node-1.json"
+    kept = read_json(manifest)
+    assert told() == digest_of(kept)
+    flip(blob(archive, FIRST))
+    save(docker, archive)
+    manifest.write_text(json.dumps(read_json(manifest) | {"archived": "on another day"}))
+    assert told() == digest_of(kept)
 
 
 def test_layer_that_docker_itself_damaged_is_never_archived(docker: FakeDocker, archive: Path) -> None:

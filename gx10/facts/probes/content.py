@@ -44,6 +44,11 @@ def unproven(root, manifest, proven):
     return wrong
 
 
+def digest(manifest):
+    told = {key: value for key, value in manifest.items() if key != "archived"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
 def stored(root, manifest_file, proven_file):
     manifest = read(manifest_file)
     if not manifest or not isinstance(manifest.get("files"), list):
@@ -51,7 +56,7 @@ def stored(root, manifest_file, proven_file):
     wrong = unproven(root, manifest, read(proven_file) or {})
     sizes = {entry["path"]: entry["size"] for entry in manifest["files"]}
     return {
-        "digest": hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest(),
+        "digest": digest(manifest),
         "files": len(manifest["files"]),
         "bytes": sum(entry["size"] for entry in manifest["files"]),
         "unproven": wrong,
