@@ -51,6 +51,7 @@ class Distribution:
     archive: float = 0
     receive: float = 0
     unpack: float = 0
+    alone: float = 0
     wire_mb: list[float] = field(default_factory=list)
     memory_mb: float = 0
 
@@ -68,6 +69,11 @@ class Distribution:
     def ratio(self) -> float:
         """How many times faster."""
         return self.plain / self.ours
+
+    @property
+    def ratio_apart(self) -> float:
+        """The same for workers that do not share a processor: all of them take as long as one that is alone."""
+        return self.plain / (self.archive + self.alone)
 
 
 class Bench:
@@ -128,25 +134,28 @@ class Bench:
 
     def ours(self, reference: str, result: Distribution) -> None:
         """Distribute as the deploy does."""
-        name = archive_name(reference)
-        common = ["--archive", self.archive, "--image", name]
-        program = f"/{PROGRAMS}/archive.py"
         before = {host: self.received(host) for host in self.workers}
         started = time.monotonic()
-        _, memory = self.measured(self.head, program, "save", reference, *common)
+        _, memory = self.measured(self.head, *self.archive_words("save", reference))
         result.archive = time.monotonic() - started
-        urls = [f"{url}/archive" for url in share_urls(self.cluster, self.head)]
         peaks = [memory]
-
-        def receive(host: str) -> None:
-            more = ["--record", RATES, "--url", *urls]
-            peaks.append(self.measured(host, program, "receive", reference, *common, *more)[1])
-
-        result.receive = self.all_at_once(self.workers, receive)
+        result.receive = self.all_at_once(
+            self.workers, lambda host: peaks.append(self.measured(host, *self.receive_words(reference))[1])
+        )
         told = [json.loads(self.run(host, "cat", RATES))[0] for host in self.workers]
         result.unpack = max(record["load_seconds"] for record in told)
         result.wire_mb = [(self.received(host) - before[host]) / 1e6 for host in self.workers]
         result.memory_mb = max(peaks)
+
+    def archive_words(self, command: str, reference: str) -> list[str]:
+        """A command of the archive's program for an image."""
+        common = ["--archive", self.archive, "--image", archive_name(reference)]
+        return [f"/{PROGRAMS}/archive.py", command, reference, *common]
+
+    def receive_words(self, reference: str) -> list[str]:
+        """What a worker runs to have the head's image."""
+        urls = [f"{url}/archive" for url in share_urls(self.cluster, self.head)]
+        return [*self.archive_words("receive", reference), "--record", RATES, "--url", *urls]
 
     def unchanged(self, reference: str) -> tuple[float, float]:
         """Seconds in which a host, asked over an open connection, tells its image, and MB that move over the fabric."""
@@ -196,6 +205,11 @@ def distribution(bench: Bench, reference: str, *forgotten: str) -> Distribution:
     bench.plain(reference, result)
     bench.forget(*forgotten)
     bench.ours(reference, result)
+    bench.forget(*forgotten)
+    alone, *others = bench.workers
+    result.alone = bench.measured(alone, *bench.receive_words(reference))[0]
+    for host in others:
+        bench.run(host, *bench.receive_words(reference))
     return result
 
 
@@ -227,6 +241,8 @@ def main() -> None:
         f"{max(first.wire_mb):.0f} MB a worker\n"
         f"                     of which the slowest worker's Docker unpacks for {first.unpack:.1f} s; everything takes "
         f"{first.receive / first.unpack:.2f} times this floor\n"
+        f"                     a worker that has the processor to itself receives in {first.alone:.1f} s: with "
+        f"processors of their own {first.ratio_apart:.1f} times faster\n"
         f"one {LAYER_MB} MB layer      plain {layer.plain:.1f} s, ours {layer.ours:.2f} s "
         f"(archive {layer.archive:.2f}, receive {layer.receive:.2f})\n"
         f"                     {layer.ratio:.1f} times faster (bound {LAYER_RATIO:g}), {wire:.2f} MB a worker "
