@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -41,39 +42,80 @@ BUILD_SECONDS = 7200
 """Upper bound of one build; the bench document's took 10 minutes."""
 
 
-def _image(reference: str, on: str | None = None) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = ask(DockerState, on, images=[reference])["images"][reference]
-    return found
+@dataclass(frozen=True)
+class Distributed:
+    """The engine image of a cluster: what it is called, where it is kept, and from whom it comes."""
 
+    reference: str
+    digest: str
+    """Digest of its inputs, which it carries as a label."""
+    archive: str
+    """Directory of the archive on each host; on a worker it is only a way station."""
+    head: str
+    workers: tuple[str, ...]
+    shares: Mapping[str, Sequence[str]]
+    """URLs of each host's share, one for each fabric address."""
+    control: ControlArchive | None
+    """The control node's own archive, where the cluster file asks for one."""
+    record: str
+    """File on each host that keeps what its transfers came to."""
 
-def _archived(archive: str, reference: str, on: str | None = None) -> dict[str, Any] | None:
-    told = ask(StoredContent, on, archive=archive, image=archive_name(reference))
-    stored: dict[str, Any] | None = told["archive"]
-    return stored
+    def found(self, on: str | None = None) -> dict[str, Any] | None:
+        """The image of this name in a host's Docker."""
+        told: dict[str, Any] | None = ask(DockerState, on, images=[self.reference])["images"][self.reference]
+        return told
+
+    def described(self, on: str | None = None) -> dict[str, Any] | None:
+        """The image in a host's Docker, if it was built from these inputs."""
+        found = self.found(on)
+        return found if found and found["labels"].get(LABEL) == self.digest else None
+
+    def archived(self, on: str | None = None) -> dict[str, Any] | None:
+        """The archive of this image on a host, and what of it is proven."""
+        stored: dict[str, Any] | None = self.told(on)["archive"]
+        return stored
+
+    def told(self, on: str | None = None) -> dict[str, Any]:
+        """What a host knows of its archive."""
+        return ask(StoredContent, on, archive=self.archive, image=archive_name(self.reference))
+
+    def kept(self) -> dict[str, Any] | None:
+        """The manifest of the control node's own archive of it."""
+        return self.control.manifest(self.reference) if self.control else None
+
+    def held(self, hosts: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
+        """The first of some hosts that has it, and as what."""
+        images = {name: self.described(name) for name in hosts}
+        return next(((name, found) for name, found in images.items() if found), None)
+
+    def words(self, command: str, *more: str) -> list[QuoteString]:
+        """A command of the archive's program for this image."""
+        common = ["--archive", self.archive, "--image", archive_name(self.reference)]
+        return [QuoteString(word) for word in [ARCHIVE_PROGRAM, command, self.reference, *common, *more]]
+
+    def received(self, sender: str, *more: str) -> Narrated:
+        """Have it from another host's archive."""
+        return Narrated(*self.words("receive", *more, "--url", *(f"{url}/archive" for url in self.shares[sender])))
+
+    def sent(self) -> ControlWork:
+        """Have the control node's archive on the head."""
+        assert self.control  # noqa: S101 - whoever asks has seen its manifest
+        control = self.control
+        title = f"Send the archive of {self.reference} to {self.head}"
+        return ControlWork(title, lambda tell: control.send(self.reference, tell))
 
 
 @operation(drift=Drift.HEAL, artifact=True)
-def image_built(
-    *,
-    image: Image,
-    pins: str,
-    reference: str,
-    digest: str,
-    context: dict[str, bytes],
-    state: str,
-    archive: str,
-    control: ControlArchive | None,
-    shares: dict[str, list[str]],
-    head: str,
-) -> Commands:
+def image_built(distributed: Distributed, image: Image, pins: str, context: dict[str, bytes], state: str) -> Commands:
     """Have the image of these inputs on the head: as it is, from the nearest archive or host that has it, or built.
 
     The image is compared by the digest of its inputs, which it carries as a label, and by the layers of its archive: a
-    tag proves nothing, and a container committed under it keeps the label. `shares` are the hosts' shares by host.
+    tag proves nothing, and a container committed under it keeps the label.
     """
-    if elsewhere([head]):
+    if elsewhere([distributed.head]):
         return
-    found, stored = _image(reference), _archived(archive, reference)
+    reference, digest = distributed.reference, distributed.digest
+    found, stored = distributed.found(), distributed.archived()
     whole = stored is not None and not stored["unproven"]
     if (
         found
@@ -82,56 +124,28 @@ def image_built(
     ):
         host.noop(f"{reference} was built from these inputs")
         return
-    if drifted(reference, found["id"][7:19] if found else "absent", f"built from {digest[:12]}"):
-        yield from _had(image, pins, reference, digest, context, state, archive, control, shares, head, whole)
-
-
-def _had(  # noqa: PLR0917 - what its operation was told
-    image: Image,
-    pins: str,
-    reference: str,
-    digest: str,
-    context: dict[str, bytes],
-    state: str,
-    archive: str,
-    control: ControlArchive | None,
-    shares: dict[str, list[str]],
-    head: str,
-    whole: bool,
-) -> Commands:
-    """Have an image that is not there: from the nearest archive or host that has it, or built."""
-    if whole:
-        yield _load(reference, archive)
+    if not drifted(reference, found["id"][7:19] if found else "absent", f"built from {digest[:12]}"):
         return
-    if control and control.manifest(reference):
-        yield ControlWork(f"Send the archive of {reference} to {head}", lambda tell: control.send(reference, tell))
-        yield _load(reference, archive)
-        return
-    if holders := _holders(reference, digest, list(shares), head):
-        yield from _restored_from(holders[0], reference, archive, shares[holders[0]])
-        return
-    if os.environ.get(NO_BUILD):
+    if whole or distributed.kept():
+        if not whole:
+            yield distributed.sent()
+        yield Narrated(*distributed.words("load"))
+    elif holder := distributed.held(distributed.workers):
+        yield from _restored_from(holder[0], distributed)
+    elif os.environ.get(NO_BUILD):
         yield from refuse(
             f"no archive and no host holds {reference}, so it cannot be restored. "
             "Build it with `gx10 images build` or an ordinary deploy."
         )
-        return
-    yield from _built(image, pins, reference, f"{state}/build/{digest[:12]}", context, digest)
+    else:
+        yield from _built(image, pins, reference, f"{state}/build/{digest[:12]}", context, digest)
 
 
-def _holders(reference: str, digest: str, hosts: Sequence[str], head: str) -> list[str]:
-    """Hosts beside the head that have the image of these inputs."""
-    others = [name for name in hosts if name != head]
-    images = {name: _image(reference, on=name) for name in others}
-    return [name for name, found in images.items() if found and found["labels"].get(LABEL) == digest]
-
-
-def _restored_from(holder: str, reference: str, archive: str, urls: list[str]) -> Commands:
+def _restored_from(holder: str, distributed: Distributed) -> Commands:
     """Let another host archive its image, and bring it here over the fabric."""
-    words = [ARCHIVE_PROGRAM, "save", reference, "--archive", archive, "--image", archive_name(reference)]
-    yield Elsewhere(holder, *(QuoteString(word) for word in words))
-    yield _receive(reference, archive, urls, record=None)
-    yield Elsewhere(holder, ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(archive))
+    yield Elsewhere(holder, *distributed.words("save"))
+    yield distributed.received(holder)
+    yield Elsewhere(holder, ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(distributed.archive))
 
 
 def _built(  # noqa: PLR0917 - an image and what it is called and made of
@@ -158,17 +172,6 @@ def _wheel_faults(image: Image, pins: str) -> list[str]:
         + ("" if wheels[name].sha256 else f" Pin the file you hold: gx10 images lock {image.name} --wheels DIRECTORY.")
         for name, fault in faults.items()
     ]
-
-
-def _load(reference: str, archive: str) -> PyinfraCommand:
-    words = [ARCHIVE_PROGRAM, "load", reference, "--archive", archive, "--image", archive_name(reference)]
-    return Narrated(*(QuoteString(word) for word in words))
-
-
-def _receive(reference: str, archive: str, urls: list[str], record: str | None) -> Narrated:
-    words = [ARCHIVE_PROGRAM, "receive", reference, "--archive", archive, "--image", archive_name(reference)]
-    words += [*(["--record", record] if record else []), "--url", *(f"{url}/archive" for url in urls)]
-    return Narrated(*(QuoteString(word) for word in words))
 
 
 def _base_loaded(base: BaseImage, archive: str) -> PyinfraCommand:
@@ -208,13 +211,12 @@ def _build(image: Image, reference: str, digest: str, root: str) -> PyinfraComma
 
 
 @operation(drift=Drift.HEAL, artifact=True)
-def image_archived(reference: str, digest: str, archive: str, control: ControlArchive | None, head: str) -> Commands:
+def image_archived(distributed: Distributed) -> Commands:
     """Keep an archive of the head's image, so that a lost image comes back without a build."""
-    if elsewhere([head]):
+    if elsewhere([distributed.head]):
         return
-    found, stored = _image(reference), _archived(archive, reference)
-    lost = found is None or found["labels"].get(LABEL) != digest
-    if lost and control and control.manifest(reference) and not host.state.is_executing:
+    reference, stored = distributed.reference, distributed.archived()
+    if not distributed.described() and distributed.kept() and not host.state.is_executing:
         host.noop(f"the archive of {reference} will be whole once it has brought the image back")
         return
     # A whole archive is what the image was archived as, or is loaded from where Docker has another or none.
@@ -222,21 +224,20 @@ def image_archived(reference: str, digest: str, archive: str, control: ControlAr
         host.noop(f"the archive of {reference} is whole")
         return
     damaged = f"{len(stored['unproven'])} files not proven" if stored else "absent"
-    if not drifted(f"archive of {reference}", damaged, "whole"):
-        return
-    words = [ARCHIVE_PROGRAM, "save", reference, "--archive", archive, "--image", archive_name(reference)]
-    yield Narrated(*(QuoteString(word) for word in words))
+    if drifted(f"archive of {reference}", damaged, "whole"):
+        yield Narrated(*distributed.words("save"))
 
 
 @operation(drift=Drift.HEAL)
-def archive_kept_here(reference: str, archive: str, control: ControlArchive | None, head: str) -> Commands:
+def archive_kept_here(distributed: Distributed) -> Commands:
     """Keep the head's archive on the control node as well, for the day on which every host has lost its image."""
-    if elsewhere([head]):
+    if elsewhere([distributed.head]):
         return
+    reference, head, control = distributed.reference, distributed.head, distributed.control
     if control is None:
         host.noop("the cluster file asks for no archive on the control node")
         return
-    stored, kept = _archived(archive, reference), control.manifest(reference)
+    stored, kept = distributed.archived(), distributed.kept()
     if kept and stored and digest_of(kept) == stored["digest"]:
         host.noop(f"the control node has the archive of {reference}")
         return
@@ -249,38 +250,25 @@ def archive_kept_here(reference: str, archive: str, control: ControlArchive | No
 
 
 @operation(drift=Drift.HEAL, artifact=True)
-def image_received(
-    *,
-    reference: str,
-    digest: str,
-    head: str,
-    workers: Sequence[str],
-    archive: str,
-    control: ControlArchive | None,
-    shares: list[str],
-    record: str,
-) -> Commands:
-    """Have the head's very image: equal in layers and configuration, fetched over the fabric where it is not.
-
-    `shares` are URLs of the head's share, one for each of its fabric addresses; `record` keeps the rates on the host.
-    """
-    if elsewhere(workers):
+def image_received(distributed: Distributed) -> Commands:
+    """Have the head's very image: equal in layers and configuration, fetched over the fabric where it is not."""
+    if elsewhere(distributed.workers):
         return
-    ours, theirs, stored = _image(reference), _image(reference, on=head), _archived(archive, reference, on=head)
+    reference, head = distributed.reference, distributed.head
+    ours, theirs, stored = distributed.found(), distributed.found(head), distributed.archived(head)
     moved = bool(theirs and stored and not stored["unproven"] and theirs["layers"] != stored["layers"])
     if theirs is None or moved:
         # In a dry run the head's image still is lost or moved: what will stand there says where it comes from.
         theirs = None
-        coming = stored or (control.manifest(reference) if control else None) or _held(reference, digest, workers)
+        coming = stored or distributed.kept() or (distributed.held(distributed.workers) or ("", None))[1]
         same = bool(ours and coming and ours["layers"] == coming["layers"])
     else:
         same = bool(ours and theirs and (ours["layers"], ours["config"]) == (theirs["layers"], theirs["config"]))
     if same:
-        if ask(StoredContent, archive=archive, image=archive_name(reference))["archive_files"]:
-            if not drifted(archive, "left of a transfer", "empty"):
-                return
-            # A run that was killed fetched what another had loaded: on a worker the archive is only a way station.
-            yield Command(ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(archive))
+        if distributed.told()["archive_files"]:
+            if drifted(distributed.archive, "left of a transfer", "empty"):
+                # A run that was killed fetched what another had loaded: on a worker the archive is only a way station.
+                yield Command(ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(distributed.archive))
             return
         host.noop(f"{reference} is the head's")
         return
@@ -289,25 +277,17 @@ def image_received(
     if theirs is None and host.state.is_executing:
         yield from refuse(f"{head} has no image {reference} to send. Look at what its own operations reported.")
         return
-    yield ReceivedOrMended(head, reference, archive, shares, record)
-
-
-def _held(reference: str, digest: str, hosts: Sequence[str]) -> dict[str, Any] | None:
-    """The image of these inputs on the first host that has it."""
-    holders = _holders(reference, digest, hosts, "")
-    return _image(reference, on=holders[0]) if holders else None
+    yield ReceivedOrMended(distributed)
 
 
 class ReceivedOrMended(Narrated):
     """Receive an image; where the sender's archive turns out damaged, have that made good from its Docker, once."""
 
-    def __init__(self, head: str, reference: str, archive: str, shares: list[str], record: str) -> None:
-        super().__init__(*_receive(reference, archive, shares, record).bits)
-        self.head = head
-        common = ["--archive", archive]
-        verify = StringCommand(*(QuoteString(word) for word in [ARCHIVE_PROGRAM, "verify", *common]))
-        words = [ARCHIVE_PROGRAM, "save", reference, *common, "--image", archive_name(reference)]
-        self.mend = StringCommand(verify, "||", *(QuoteString(word) for word in words))
+    def __init__(self, distributed: Distributed) -> None:
+        super().__init__(*distributed.received(distributed.head, "--record", distributed.record).bits)
+        self.head = distributed.head
+        verify = StringCommand(ARCHIVE_PROGRAM, "verify", "--archive", QuoteString(distributed.archive))
+        self.mend = StringCommand(verify, "||", *distributed.words("save"))
 
     @override
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
