@@ -1,5 +1,7 @@
 """The fault matrix: `make chaos`, or `python -m tests.chaos.run [--only WORD] [--repeat N] [--long] [--out FILE]`.
 
+With `--table` nothing is struck: the results so far are printed as a table.
+
 Each case strikes a gang that serves, under a light stream of requests, and nobody helps: what is waited for is a
 completion of another life (or that nothing happens), while a watcher outside of the hosts looks for ranks of two lives.
 """
@@ -10,7 +12,9 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from gx10.lab.lab import Lab
@@ -129,6 +133,25 @@ def problems(case: Case, told: dict[str, Any]) -> list[str]:
     return found
 
 
+def table(told: dict[str, Any]) -> Iterator[str]:
+    """Results as lines of a Markdown table, cases in the order of the matrix: medians, and the worst after a slash."""
+    yield "| fault | runs | detected, s | serving again, cold starts | refused, cut, late | not held |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for case in CASES:
+        runs = [run for run in told["runs"] if run["case"] == case.name]
+        if not runs:
+            continue
+        ends = [sum(run["requests"].get(end, 0) for run in runs) for end in ("refused", "cut", "late")]
+        held = "; ".join(dict.fromkeys(problem for run in runs for problem in run["problems"])) or "-"
+        shown = [str(len(runs)), _spread(runs, "detect_seconds"), _spread(runs, "cold_starts"), f"{ends}"[1:-1], held]
+        yield f"| {case.name} | {' | '.join(shown)} |"
+
+
+def _spread(runs: list[dict[str, Any]], key: str) -> str:
+    found = [float(run[key]) for run in runs if run[key] is not None]
+    return f"{median(found):g} / {max(found):g}" if found else "-"
+
+
 def main() -> None:
     """Run the matrix."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,8 +160,12 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="also the cases that last ten minutes")
     parser.add_argument("--from-case", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after so long")
+    parser.add_argument("--table", action="store_true", help="print what was found so far")
     parser.add_argument("--out", type=Path, default=PROJECT / ".cache/chaos.json")
     arguments = parser.parse_args()
+    if arguments.table:
+        print("\n".join(table(json.loads(arguments.out.read_text()))))
+        return
     lab = Lab.for_checkout(PROJECT)
     chosen = [
         case
