@@ -15,6 +15,7 @@ from .outside import Process, processes
 HEAD, WORKER, OTHER, THIRD = "gx10-1", "gx10-3", "gx10-2", "gx10-4"
 RAY, ENGINE = "gx10-ray", "gx10-engine"
 EVIDENCE, HANG, SILENCE, POWER, NOTHING, EITHER = "evidence", "hang", "silence", "power", "nothing", "either"
+LASTING = "lasting"
 PROCESSES = {
     "API process": (HEAD, "vllm serve"),
     "engine core": (HEAD, "VLLM::EngineCore"),
@@ -30,7 +31,8 @@ class Case:
 
     name: str
     kind: str
-    """What the head has to go by: evidence of death, a hang, silence, a power cut; or nothing may come of it."""
+    """What the head has to go by: evidence of death, a hang, silence, a power cut, a fault that lasts until the budget
+    of attempts is spent; or nothing may come of it."""
     strike: Callable[[Lab], None]
     heal: Callable[[Lab], None] = lambda lab: None
     heal_after: float = 0
@@ -102,6 +104,19 @@ def _container(host: str, lab: Lab) -> list[Process]:
     return [one for one in processes(lab) if one.host == host]
 
 
+def cut_off_while_the_engine_dies(lab: Lab) -> None:
+    """A worker cannot hear that the life of its rank is over: it comes back as the last of an old one."""
+    for network in ("fabric", "management"):
+        lab.cut(WORKER, network)
+    _quietly(lab, HEAD, "docker", "kill", ENGINE)
+
+
+def killed_for_good(lab: Lab) -> None:
+    """Whatever rank begins on a worker is killed."""
+    script = f"while sleep 0.5; do docker kill {RAY}; done"
+    _quietly(lab, WORKER, "systemd-run", "--quiet", "--collect", "--unit", "killer", "sh", "-c", script)
+
+
 def stale_name(lab: Lab) -> None:
     """Another workload takes the name of the rank's container while the rank's own goes away."""
     image = lab.run(WORKER, "docker", "inspect", "--format", "{{.Config.Image}}", RAY).stdout.strip()
@@ -134,6 +149,7 @@ CASES: tuple[Case, ...] = (
     Case("SIGKILL Ray's container on a worker", EVIDENCE, on(WORKER, "docker", "kill", RAY)),
     Case("SIGKILL the engine's container", EVIDENCE, on(HEAD, "docker", "kill", ENGINE)),
     Case("SIGSTOP everything in a worker's container", HANG, partial(frozen, WORKER)),
+    Case("SIGSTOP everything in the head's containers", HANG, partial(frozen, HEAD)),
     Case("docker rm -f of Ray on the head", EVIDENCE, on(HEAD, "docker", "rm", "-f", RAY)),
     Case("docker rm -f of Ray on a worker", EVIDENCE, on(WORKER, "docker", "rm", "-f", RAY)),
     Case("docker rm -f of the engine", EVIDENCE, on(HEAD, "docker", "rm", "-f", ENGINE)),
@@ -151,6 +167,8 @@ CASES: tuple[Case, ...] = (
     cut(HEAD, "fabric", 60, SILENCE),
     cut(HEAD, "fabric", 600, SILENCE),
     cut(WORKER, "management", 30, NOTHING),
+    Case("a lone worker of an old life comes back", SILENCE, cut_off_while_the_engine_dies,
+         lambda lab: lab.mend(WORKER), heal_after=45),
     Case(
         "a worker's clock is an hour off",
         NOTHING,
@@ -165,4 +183,5 @@ CASES: tuple[Case, ...] = (
     Case("a worker's supervisor hangs", NOTHING, on(WORKER, "systemctl", "kill", "-s", "STOP", "gx10-gang"),
          heal_after=45),
     Case("a worker is rebooted as planned", POWER, on(WORKER, "systemctl", "reboot")),
+    Case("every rank of a worker is killed", LASTING, killed_for_good, on(WORKER, "systemctl", "stop", "killer")),
 )  # fmt: skip

@@ -19,7 +19,7 @@ from typing import Any
 
 from gx10.lab.lab import Lab
 
-from .cases import CASES, EITHER, EVIDENCE, HANG, NOTHING, POWER, Case
+from .cases import CASES, EITHER, EVIDENCE, HANG, LASTING, NOTHING, POWER, Case
 from .load import Load
 from .outside import Watcher, picture
 
@@ -29,6 +29,8 @@ BACK_SECONDS = 420
 QUIET_SECONDS = 45
 DETECT_SECONDS = {EVIDENCE: 5, HANG: 45}
 RECOVERY = 1.3
+ATTEMPTS = 3
+"""Budget of the lab's recipe."""
 
 
 def serving(lab: Lab, other_than: str, seconds: float) -> dict[str, Any] | None:
@@ -55,10 +57,15 @@ def settled(lab: Lab) -> str:
     raise SystemExit(f"chaos: the gang does not serve: {picture(lab)}")
 
 
+def control(lab: Lab, wish: str) -> None:
+    """Ask the head's supervisor for something, as `gx10 restart` does."""
+    lab.run("gx10-1", "python3", "/usr/local/lib/gx10/gang_control.py", wish, timeout_seconds=BACK_SECONDS)
+
+
 def cold_start(lab: Lab) -> float:
     """Seconds from "every rank is gone" to a completion, of a planned restart."""
     life = settled(lab)
-    lab.run("gx10-1", "python3", "/usr/local/lib/gx10/gang_control.py", "restart", timeout_seconds=BACK_SECONDS)
+    control(lab, "restart")
     now = serving(lab, life, BACK_SECONDS)
     if now is None:
         raise SystemExit("chaos: the gang does not come back from a planned restart")
@@ -93,6 +100,13 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
             if now and now["phase"] == "failed":
                 break
             time.sleep(0.1)
+        gave_up = time.time() - began if now and now["phase"] == "failed" else None
+        tried = now["number"] - int(life.rpartition(".")[2]) if now else None
+        if case.kind == LASTING:
+            case.heal(lab)
+            healed = time.time()
+            control(lab, "start")
+            after = serving(lab, life, BACK_SECONDS)
         if after:
             load.answered(1, 30)
     ended = float(after["since"]) if after else None
@@ -102,6 +116,8 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
         # From the moment the fault was over: before it nothing can serve.
         "recovery_seconds": round(ended - max(healed, detected or 0), 1) if ended else None,
         "cold_starts": round((ended - max(healed, detected or 0)) / cold, 2) if ended else None,
+        "gave_up_seconds": round(gave_up, 1) if gave_up else None,
+        "attempts": tried,
         "after": after["life"] if after else None,
         "violations": watcher.violations,
         "scans": watcher.scans,
@@ -125,6 +141,10 @@ def problems(case: Case, told: dict[str, Any]) -> list[str]:
         found.append("the gang does not serve again")
     if (bound := DETECT_SECONDS.get(case.kind)) and (told["detect_seconds"] or 999) > bound:
         found.append(f"detected after {told['detect_seconds']} s, the bound is {bound} s")
+    if case.kind == LASTING and told["gave_up_seconds"] is None:
+        found.append("a fault that lasts was tried again and again")
+    if case.kind == LASTING and told["attempts"] != ATTEMPTS:
+        found.append(f"{told['attempts']} attempts were made, the budget is {ATTEMPTS}")
     if changed and told["cold_starts"] > RECOVERY:
         found.append(f"recovery took {told['cold_starts']} cold starts, the target is {RECOVERY}")
     found += [f"two lives at once: {line}" for line in told["violations"]]
