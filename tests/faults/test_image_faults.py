@@ -107,8 +107,9 @@ class Distribution:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.told += line
+        with self.process.stdout as lines:
+            for line in lines:
+                self.told += line
 
     def end(self) -> int:
         """Its exit status."""
@@ -125,7 +126,7 @@ def wait_for(lab: Lab, host: str, script: str) -> None:
 
 
 RECEIVING = f"ls {ARCHIVE}/blobs/sha256/*.partial >/dev/null 2>&1"
-LOADING = "pgrep -f 'docker load' >/dev/null"
+LOADING = "pgrep -f '[d]ocker load --quiet' >/dev/null"  # Not the shell that looks for it.
 
 
 def whole_or_absent(lab: Lab) -> dict[str, list[str] | None]:
@@ -181,9 +182,11 @@ def test_worker_powered_off_while_it_loads_comes_back_without_a_half_image(bare:
     wait_for(bare, VICTIM, LOADING)
     got = received(bare, VICTIM) - before
     bare.power_off(VICTIM)
-    assert run.end() != 0
-    assert layers(bare, "gx10-2") == layers(bare, "gx10-4") == layers(bare, "gx10-1"), run.told
-    bare.power_on(VICTIM)
+    try:
+        assert run.end() != 0
+        assert layers(bare, "gx10-2") == layers(bare, "gx10-4") == layers(bare, "gx10-1"), run.told
+    finally:
+        bare.power_on(VICTIM)
     assert whole_or_absent(bare)[VICTIM] is None
     before = received(bare, VICTIM)  # Counters begin anew with the boot.
     completes(bare)
