@@ -208,8 +208,7 @@ def distribution(bench: Bench, reference: str, *forgotten: str) -> Distribution:
     bench.forget(*forgotten)
     alone, *others = bench.workers
     result.alone = bench.measured(alone, *bench.receive_words(reference))[0]
-    for host in others:
-        bench.run(host, *bench.receive_words(reference))
+    bench.all_at_once(others, lambda host: bench.run(host, *bench.receive_words(reference)))
     return result
 
 

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,8 +57,7 @@ def lab() -> Iterator[Lab]:
 def bare(lab: Lab) -> Lab:
     """The lab with an archive on the head and no image on any worker."""
     image_everywhere()
-    for host in WORKERS:
-        lose(lab, host)
+    lose(lab, *WORKERS)
     return lab
 
 
@@ -67,9 +67,11 @@ def image_everywhere() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def lose(lab: Lab, host: str) -> None:
-    """Remove the image from a host, as `docker image prune --all` does."""
-    lab.run(host, "docker", "image", "prune", "--all", "--force", timeout_seconds=SECONDS)
+def lose(lab: Lab, *hosts: str) -> None:
+    """Remove the image from hosts, as `docker image prune --all` does."""
+    prune = ("docker", "image", "prune", "--all", "--force")
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        list(pool.map(lambda host: lab.run(host, *prune, timeout_seconds=SECONDS), hosts))
 
 
 def layers(lab: Lab, host: str) -> list[str] | None:
@@ -209,8 +211,7 @@ os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 """
     bare.run("gx10-1", "python3", "-c", flip, ARCHIVE, archive_name(REFERENCE))
     assert gx10("images", "verify").returncode == 2
-    for host in WORKERS:
-        lose(bare, host)
+    lose(bare, *WORKERS)
     run = Distribution()
     assert run.end() == 0, run.told
     assert None not in whole_or_absent(bare).values()
@@ -272,8 +273,7 @@ def test_two_deploys_at_once_end_with_one_image(bare: Lab) -> None:
 
 
 def test_image_pruned_on_every_host_is_restored_without_a_build(lab: Lab) -> None:
-    for host in HOSTS:
-        lose(lab, host)
+    lose(lab, *HOSTS)
     done = gx10("images", "restore", seconds=SECONDS)
     assert done.returncode == 0, done.stderr
     completes(lab)
@@ -281,8 +281,7 @@ def test_image_pruned_on_every_host_is_restored_without_a_build(lab: Lab) -> Non
 
 def test_image_and_archive_lost_on_the_head_come_back_from_the_control_node(lab: Lab) -> None:
     lab.run("gx10-1", "rm", "-rf", ARCHIVE)
-    for host in HOSTS:
-        lose(lab, host)
+    lose(lab, *HOSTS)
     done = gx10("images", "restore", seconds=SECONDS)
     assert done.returncode == 0, done.stderr
     completes(lab)
@@ -291,8 +290,7 @@ def test_image_and_archive_lost_on_the_head_come_back_from_the_control_node(lab:
 def test_image_that_only_a_worker_still_has_comes_back_from_it(lab: Lab) -> None:
     image_everywhere()
     forget_archives(lab)
-    for host in HOSTS[:3]:
-        lose(lab, host)
+    lose(lab, *HOSTS[:3])
     done = gx10("images", "restore", seconds=SECONDS)
     assert done.returncode == 0, done.stderr
     completes(lab)
@@ -302,8 +300,7 @@ def test_image_that_nobody_has_is_refused_by_restore(lab: Lab) -> None:
     lab.run("gx10-1", "mv", ARCHIVE, f"{ARCHIVE}.away")
     control = PROJECT / ".lab/archive"
     control.rename(control.with_name("archive.away"))
-    for host in HOSTS:
-        lose(lab, host)
+    lose(lab, *HOSTS)
     try:
         done = gx10("images", "restore", seconds=SECONDS)
         assert done.returncode == 1
