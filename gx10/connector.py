@@ -1,6 +1,7 @@
-"""SSH as this package needs it: no Nagle stall, and a refusal that says what to do.
+"""SSH as this package needs it: no Nagle stall, no end of waiting for a host that died, and refusals with a remedy.
 
-pyinfra's own connector leaves Nagle's algorithm on, which costs 40 ms for each remote command.
+pyinfra's own connector leaves Nagle's algorithm on, which costs 40 ms for each remote command, and waits forever for the
+output of a command whose host has lost its power: nobody says goodbye, and nothing is sent that could be lost.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.util import CommandOutput, OutputLine
 from typing_extensions import Unpack, override
 
 from gx10.operations.journal import watch
@@ -21,10 +23,21 @@ from gx10.operations.journal import watch
 if TYPE_CHECKING:
     from pyinfra.api.arguments import ConnectorArguments
     from pyinfra.api.command import StringCommand
-    from pyinfra.connectors.util import CommandOutput
 
 TRACE = "GX10_TRACE_COMMANDS"
 """Environment variable: a file to which each host's number of remote commands is appended as a JSON line."""
+
+LOST_SECONDS = 45
+"""Silence of a host's TCP after which its connection is lost; a cable may be out for as long as half a minute."""
+SOCKET = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, LOST_SECONDS // 3),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, LOST_SECONDS // 9),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000),
+)
+"""Level, option and value of each option of a connection's socket."""
 
 REMEDIES = {
     "Authentication error": "Put this node's public key into that user's authorized_keys, or name the right key in"
@@ -63,7 +76,8 @@ class Gx10Connector(SSHConnector):
         transport = self.client.get_transport() if self.client else None
         # Behind a ProxyCommand there is no socket of ours: the command's own decides.
         if transport and isinstance(transport.sock, socket.socket):
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for level, option, value in SOCKET:
+                transport.sock.setsockopt(level, option, value)
 
     @override
     def run_shell_command(
@@ -73,9 +87,19 @@ class Gx10Connector(SSHConnector):
         print_input: bool = False,
         **arguments: Unpack[ConnectorArguments],
     ) -> tuple[bool, CommandOutput]:
-        """Run a command, and count it."""
+        """Run a command, and count it; where the host is lost meanwhile, the last line of its output says so."""
         self.commands += 1
-        return super().run_shell_command(command, print_output, print_input, **arguments)
+        done, output = super().run_shell_command(command, print_output, print_input, **arguments)
+        if not done and not self._connected():
+            told = (
+                f"{self.host.name}: the connection was lost while a command ran. {REMEDIES['']} The next run continues."
+            )
+            output = CommandOutput([*output.combined_lines, OutputLine("stderr", told)])
+        return done, output
+
+    def _connected(self) -> bool:
+        transport = self.client.get_transport() if self.client else None
+        return bool(transport and transport.is_active())
 
     @override
     def disconnect(self) -> None:

@@ -33,9 +33,10 @@ class Answer:
 
 
 def ssh_arguments(description: Description, host: str) -> list[str]:
-    """The ssh command that logs in to a host without ever asking a person."""
+    """The ssh command that logs in to a host without ever asking a person, and gives up one that died meanwhile."""
     access = description.cluster.access
     words = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l", access.user]
+    words += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]
     if access.ssh_config:
         words += ["-F", str(project_path(description, access.ssh_config))]
     if access.key:

@@ -71,7 +71,8 @@ class Access:
             "  HostKeyAlgorithms ssh-ed25519\n"
             "  ConnectTimeout 10\n"
             f"  ProxyCommand nsenter --net={namespace} socat -b 65536 - "
-            "TCP:%h:%p,nodelay,connect-timeout=10\n"
+            # Options as gx10/connector.py sets them on a socket of its own; 6:18 is TCP_USER_TIMEOUT.
+            "TCP:%h:%p,nodelay,connect-timeout=10,keepalive,keepidle=15,keepintvl=5,keepcnt=6,setsockopt=6:18:i45000\n"
         )
         return "\n".join(blocks)
 

@@ -163,11 +163,8 @@ def hold_on_head(description: Description, reason: str, seconds: float, until: f
 
 
 def ssh_words(description: Description, command: str) -> list[str]:
-    """The command that runs another on the head, and notices when the connection is gone."""
-    # One that says nothing for a minute and a half is gone, and with it the lock.
-    alive = ["-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=3"]
-    ssh, *arguments = ssh_arguments(description, description.cluster.head)
-    return [ssh, *alive, *arguments, command]
+    """The command that runs another on the head; a head that says nothing for long is gone, and with it the lock."""
+    return [*ssh_arguments(description, description.cluster.head), command]
 
 
 def _try_on_head(description: Description, reason: str, seconds: float) -> tuple[Keeper, dict[str, Any]]:
