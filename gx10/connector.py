@@ -1,7 +1,7 @@
 """SSH as this package needs it: no Nagle stall, no end of waiting for a host that died, and refusals with a remedy.
 
-pyinfra's own connector leaves Nagle's algorithm on, which costs 40 ms for each remote command, and waits forever for the
-output of a command whose host has lost its power: nobody says goodbye, and nothing is sent that could be lost.
+pyinfra's own connector leaves Nagle's algorithm on, which costs 40 ms for each remote command. It waits without end for
+the output of a command whose host lost its power: nobody says goodbye, and nothing is sent that could be lost.
 """
 
 from __future__ import annotations
