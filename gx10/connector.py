@@ -1,20 +1,24 @@
 """SSH as this package needs it: no Nagle stall, no end of waiting for a host that died, and refusals with a remedy.
 
 pyinfra's own connector leaves Nagle's algorithm on, which costs 40 ms for each remote command. It waits without end for
-the output of a command whose host lost its power: nobody says goodbye, and nothing is sent that could be lost.
+the output of a command whose host lost its power: nobody says goodbye, and nothing is sent that could be lost. Behind a
+ProxyCommand it does so even when that command has ended: paramiko then reads nothing again and again (paramiko #1277).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.sshuserclient import client
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from typing_extensions import Unpack, override
 
@@ -50,6 +54,27 @@ REMEDIES = {
 }
 
 
+class Proxied(socket.socket):
+    """A connection by way of a command, of whose end its reader hears."""
+
+    def __init__(self, command: str) -> None:
+        ours, theirs = socket.socketpair()
+        super().__init__(fileno=ours.detach())
+        with theirs:
+            end = theirs.fileno()
+            self.command = subprocess.Popen(shlex.split(command), stdin=end, stdout=end, stderr=subprocess.DEVNULL)
+
+    @override
+    def close(self) -> None:
+        """Close, and leave no process."""
+        super().close()
+        self.command.terminate()
+        self.command.wait()
+
+
+client.ProxyCommand = Proxied  # type: ignore[misc, assignment]
+
+
 class Gx10Connector(SSHConnector):
     """Hosts named `@gx10/NAME`, shown as NAME; takes the same host data as pyinfra's SSH connector."""
 
@@ -74,10 +99,11 @@ class Gx10Connector(SSHConnector):
             address = self.data["ssh_hostname"] or self.host.name
             raise ConnectError(f"{self.host.name} ({address}) cannot be logged in to: {told}. {remedy}") from error
         transport = self.client.get_transport() if self.client else None
-        # Behind a ProxyCommand there is no socket of ours: the command's own decides.
-        if transport and isinstance(transport.sock, socket.socket):
+        connection = transport.sock if transport else None
+        # Behind a ProxyCommand or a jump host the connection to the host is not ours: its own options decide.
+        if isinstance(connection, socket.socket) and not isinstance(connection, Proxied):
             for level, option, value in SOCKET:
-                transport.sock.setsockopt(level, option, value)
+                connection.setsockopt(level, option, value)
 
     @override
     def run_shell_command(

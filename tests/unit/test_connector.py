@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 from pyinfra.api.command import StringCommand
 from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.sshuserclient import client
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from gx10.connector import LOST_SECONDS, Gx10Connector
+from gx10.connector import LOST_SECONDS, Gx10Connector, Proxied
 
 
 def connector(transport: object) -> Gx10Connector:
@@ -46,3 +47,19 @@ def test_a_command_whose_host_was_lost_says_so(monkeypatch: pytest.MonkeyPatch, 
     assert [line for line in told.stderr_lines if "gx10-3: the connection was lost" in line] == (
         [] if active else [told.output_lines[-1]]
     )
+
+
+def test_a_connection_by_a_command_ends_with_it() -> None:
+    assert client.ProxyCommand is Proxied
+    with Proxied("sh -c 'read word; echo $word; exit 1'") as connection:
+        connection.settimeout(5)
+        connection.sendall(b"hello\n")
+        assert connection.recv(100) == b"hello\n"
+        assert connection.recv(100) == b""
+    assert connection.command.returncode == 1
+
+
+def test_a_connection_by_a_command_ends_it() -> None:
+    with Proxied("sleep 60") as connection:
+        pass
+    assert connection.command.returncode == -15
