@@ -255,7 +255,7 @@ def test_docker_stopped_while_it_loads_is_not_wedged_afterwards(bare: Lab) -> No
     wait_for(bare, VICTIM, LOADING)
     bare.run(VICTIM, "systemctl", "stop", "docker.socket", "docker.service")
     assert run.end() != 0
-    assert "Docker" in run.told
+    assert "Docker" in run.told, run.told
     assert layers(bare, "gx10-2") == layers(bare, "gx10-4") == layers(bare, "gx10-1"), run.told
     bare.run(VICTIM, "systemctl", "start", "docker.socket", "docker.service")
     assert whole_or_absent(bare)[VICTIM] is None
