@@ -193,6 +193,9 @@ def _night(description: Description, report: Report, directory: Path, descriptor
 @contextmanager
 def _reported(description: Description, mode: Literal["plan", "reconcile"]) -> Iterator[tuple[Report, Path]]:
     """A report on disk that says `failed` from the start, and an exit status that says so when a signal comes."""
+    # Whoever sees that a run has begun may end it: until its report is there to say so, signals wait.
+    signals = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     kept = History(state_directory(description.cluster.name))
     now = datetime.now(UTC)
     directory = kept.begin(now)
@@ -213,9 +216,10 @@ def _reported(description: Description, mode: Literal["plan", "reconcile"]) -> I
         signal.signal(number, signal.SIG_IGN)
         raise InterruptedRunError(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals:
         signal.signal(number, end)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         yield report, directory
     except InterruptedRunError as interrupted:
         report.status = Status.FAILED

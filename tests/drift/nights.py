@@ -61,9 +61,9 @@ def run(state: Path, *arguments: str, environment: Mapping[str, str] | None = No
 
 
 def start(state: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a run."""
+    """Start a run, which hears of SIGINT also where the tests themselves do not, as in the background of a shell."""
     return subprocess.Popen(
-        [command("gx10"), *arguments],
+        ["env", "--default-signal=INT", command("gx10"), *arguments],
         cwd=PROJECT,
         env={**os.environ, "GX10_STATE": str(state)},
         stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ STEPS = ("reach", "sample", "plan", "apply", "idle", "restart", "completion", "c
 SECONDS = 60
 
 DRIVER = """
-import contextlib, pathlib, sys, time
+import contextlib, os, pathlib, signal, sys, time
 from gx10 import reconcile_commands as commands
 from gx10.reconcile.lock import Locked
 from gx10.reconcile.memory import Memory
@@ -70,6 +70,17 @@ def night(description, report, directory, descriptors):
     return Night(description.cluster, world, directory, report, Memory(), start_seconds=1, any_time=True)
 
 
+begin = commands.History.begin
+
+
+def interrupted(self, now):
+    directory = begin(self, now)
+    os.kill(os.getpid(), signal.SIGINT)
+    return directory
+
+
+if step == "begin":
+    commands.History.begin = interrupted
 commands._night = night
 commands.locked = lambda *_: contextlib.nullcontext(Locked("", ()))
 sys.argv = ["gx10", "--any-time"]
@@ -122,6 +133,13 @@ def test_an_interrupted_run_says_so(tmp_path: Path, step: str, number: signal.Si
         assert told["reason"] == f"interrupted by {number.name}"
         assert json.loads((tmp_path / "state/lab/last_run_summary.json").read_text())["status"] == "failed"
         assert 'status="failed"} 1' in (tmp_path / "state/lab/gx10_reconcile.prom").read_text()
+
+
+def test_a_run_that_is_interrupted_before_its_report_is_there_says_so_too(tmp_path: Path) -> None:
+    with start(tmp_path, "begin") as run:
+        _, errors = run.communicate(timeout=SECONDS)
+    assert run.returncode == 128 + signal.SIGINT, errors
+    assert report(tmp_path)["reason"] == "interrupted by SIGINT"
 
 
 def test_the_same_run_undisturbed_comes_to_its_end(tmp_path: Path) -> None:
