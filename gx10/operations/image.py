@@ -115,13 +115,9 @@ def image_built(distributed: Distributed, image: Image, pins: str, context: dict
     if elsewhere([distributed.head]):
         return
     reference, digest = distributed.reference, distributed.digest
-    found, stored = distributed.found(), distributed.archived()
+    found, described, stored = distributed.found(), distributed.described(), distributed.archived()
     whole = stored is not None and not stored["unproven"]
-    if (
-        found
-        and found["labels"].get(LABEL) == digest
-        and not (whole and stored and stored["layers"] != found["layers"])
-    ):
+    if described and not (whole and stored and stored["layers"] != described["layers"]):
         host.noop(f"{reference} was built from these inputs")
         return
     if not drifted(reference, found["id"][7:19] if found else "absent", f"built from {digest[:12]}"):
