@@ -6,6 +6,7 @@ import base64
 import json
 import shlex
 import zlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,11 @@ def _source(probe: str) -> str:
     modules = [(name, (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")) for name in CARRIED.get(probe, ())]
     if not modules:
         return source
-    packed = base64.b64encode(zlib.compress(json.dumps(modules).encode(), 9)).decode()
-    return CARRY.format(packed=packed) + source
+    return CARRY.format(packed=_packed(modules)) + source
+
+
+def _packed(texts: object) -> str:
+    return base64.b64encode(zlib.compress(json.dumps(texts).encode(), 9)).decode()
 
 
 def probe_words(probe: str, asked: dict[str, Any]) -> list[str]:
@@ -45,6 +49,12 @@ def probe_words(probe: str, asked: dict[str, Any]) -> list[str]:
 def probe_command(probe: str, asked: dict[str, Any]) -> str:
     """The same command, quoted for a shell."""
     return shlex.join(probe_words(probe, asked))
+
+
+def survey_words(questions: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    """One command that runs several probes in one process, each answering with one line; null where one failed."""
+    programs = _packed({probe: _source(probe) for probe in sorted({probe for probe, _ in questions})})
+    return probe_words("survey", {"programs": programs, "questions": [list(question) for question in questions]})
 
 
 def probes_words(*questions: tuple[str, dict[str, Any]]) -> list[str]:

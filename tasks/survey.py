@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gx10.engine import gang_files, host_files, watch_files
+from gx10.engine import gang_files, host_files, units, watch_files
 from gx10.engine.description import Description
 from gx10.engine.image_inputs import archive_name
 from gx10.engine.live import live_question
@@ -30,7 +30,6 @@ def questions(description: Description, host: str) -> list[Question]:
     """Questions for a host. One that is missing here is asked by its operation, at the price of one more command."""
     cluster = description.cluster
     services = [host_files.SHARE_UNIT, host_files.FIREWALL_UNIT]
-    units = gang_units(description, host)
     markers = [host_files.running_marker(unit) for unit in [*services, gang_files.GANG_UNIT]]
     entries = [*host_entries(description, host), *gang_entries(description, host), *watch_entries(description, host)]
     own = [watch_files.KNOWN_HOSTS, applied_file(description)[0]]
@@ -50,10 +49,13 @@ def questions(description: Description, host: str) -> list[Question]:
                 "sysctls": list(cluster.host.sysctls),
                 "packages": list(cluster.host.packages),
                 "groups": ["docker"],
-                "units": [*services, *units, watch_files.TIMER],
+                "units": [*services, *gang_units(description, host), *watch_files.OWN_UNITS],
             },
         ),
-        (DockerState, {"images": [description.image_reference], "containers": []}),
+        (
+            DockerState,
+            {"images": [description.image_reference], "containers": [units.RAY_CONTAINER, units.ENGINE_CONTAINER]},
+        ),
         (StoredContent, {"archive": archive, "image": archive_name(description.image_reference)}),
         (ImageLeftovers, {"policy": description.image_policy(description.image_reference)}),
         (StoredContent, weights_of(description).question),

@@ -18,6 +18,7 @@ PROJECT = f"{ROOT}/project"
 KNOWN_HOSTS = f"{ROOT}/known_hosts"
 COMMAND = f"{ROOT}/bin/gx10"
 SERVICE, FAILED, TIMER = "gx10-reconcile.service", "gx10-reconcile-failed.service", "gx10-reconcile.timer"
+OWN_UNITS = (SERVICE, FAILED, TIMER)
 LOCK = "gx10/reconcile/requirements.lock"
 
 
@@ -69,8 +70,7 @@ def watch_files(description: Description) -> tuple[WatchFile, ...]:
         "spread_seconds": settings.spread_seconds,
     }
     units = [
-        WatchFile(f"{UNITS}/{unit}", render(description.project, f"{UNITS}/{unit}", **values))
-        for unit in (SERVICE, FAILED, TIMER)
+        WatchFile(f"{UNITS}/{unit}", render(description.project, f"{UNITS}/{unit}", **values)) for unit in OWN_UNITS
     ]
     return (*units, WatchFile(COMMAND, render(description.project, COMMAND, **values), "755"))
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
-from gx10.probes import probe_command
+from gx10.probes import probe_command, survey_words
 
 
 def stamped(answer: Any) -> Any:  # noqa: ANN401 - JSON
@@ -41,11 +41,11 @@ class Probe(FactBase[dict[str, Any]]):
 
 
 class Survey(FactBase[list[dict[str, Any] | None]]):
-    """Answers to many questions from one command, in their order; None where a probe failed."""
+    """Answers to many questions from one command, in their order; None where a probe failed, less where all ended."""
 
     def command(self, questions: list[tuple[str, dict[str, Any]]]) -> str:
         """Ask several probes."""
-        return "\n".join(f"{probe_command(probe, asked)} 2>/dev/null || echo null" for probe, asked in questions)
+        return f"{shlex.join(survey_words(questions))} 2>/dev/null || true"
 
     def process(self, output: list[str]) -> list[dict[str, Any] | None]:
         """One answer a line."""

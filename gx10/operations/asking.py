@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 from pyinfra import host, inventory
 
 from gx10.facts import Probe, Survey
@@ -19,6 +19,8 @@ class _Known:
 
     surveyed: list[tuple[type[Probe], dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     asked: dict[tuple[object, ...], Any] = field(default_factory=dict)
+    surveying: Event | None = None
+    """Set when the survey under way has its answers: what others ask of this host waits for them."""
 
 
 _hosts: dict[tuple[str, bool], _Known] = {}
@@ -39,11 +41,17 @@ def forget(on: str) -> None:
 
 def survey(questions: list[Question]) -> None:
     """Ask this host everything in one command; a question that it cannot answer is left to whoever asks it later."""
-    told = host.get_fact(Survey, questions=[(fact.probe, asked) for fact, asked in questions])
-    _known(host.name).surveyed = [
-        (fact, asked, answer) for (fact, asked), answer in zip(questions, told, strict=True) if answer is not None
-    ]
-    _first[(host.name, host.state.is_executing)] = _known(host.name)
+    known = _known(host.name)
+    known.surveying = under_way = Event()
+    try:
+        told = host.get_fact(Survey, questions=[(fact.probe, asked) for fact, asked in questions])
+        # Fewer answers than questions: the survey itself ended. Whoever asks the others hears why.
+        pairs = zip(questions, told, strict=False)
+        known.surveyed = [(fact, asked, answer) for (fact, asked), answer in pairs if answer is not None]
+    finally:
+        known.surveying = None
+        under_way.set()
+    _first[(host.name, host.state.is_executing)] = known
 
 
 def surveyed_first(fact: type[Probe], **asked: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -58,12 +66,14 @@ def ask(fact: type[Probe], on: str | None = None, *, fresh: bool = False, **aske
     """The answer of a host, by default this one, to a question.
 
     The survey answers while no command has run on that host since. Otherwise the host is asked once for each
-    operation, however many hosts need the answer, so that all of them judge by the same. `fresh` is for what changes
-    by itself, such as a unit that is starting.
+    operation, however many hosts need the answer, so that all of them judge by the same. `fresh` is for what other
+    hosts' commands change, such as the gang's containers: a run asks for it anew. A plan runs no commands.
     """
     name = on or host.name
     known = _known(name)
-    if not fresh:
+    if known.surveying:
+        known.surveying.wait()
+    if not (fresh and host.state.is_executing):
         for surveyed, questions, answer in known.surveyed:
             if surveyed is fact and _covers(questions, asked):
                 return answer

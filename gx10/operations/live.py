@@ -41,7 +41,7 @@ def host_as_its_peers(
     if driver["module"] and driver["loaded"] != driver["module"]:
         drifted("NVIDIA driver", f"{driver['loaded']} runs", f"{driver['module']} is installed", drift=Drift.REBOOT)
     if peer != host.name:
-        theirs = ask(LiveState, peer, **live)
+        theirs = ask(LiveState, peer)
         for what, ours, other in (
             ("kernel", found["kernel"]["running"], theirs["kernel"]["running"]),
             ("NVIDIA driver", driver["loaded"], theirs["driver"]["loaded"]),

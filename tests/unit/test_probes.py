@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gx10.probes import probe_words
+from gx10.probes import PROBES, probe_words, survey_words
 
 from .host_side import SECONDS, command_on_path, free_port, refused
 from .host_side import run as run_program
@@ -42,6 +42,34 @@ def nothing(tmp_path: Path) -> dict[str, str]:
     """An environment in which no command is found."""
     (tmp_path / "empty").mkdir(exist_ok=True)
     return {"PATH": str(tmp_path / "empty")}
+
+
+def test_a_survey_answers_each_question_as_its_probe_does_and_null_where_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "file").write_bytes(b"content")
+    paths = [str(tmp_path / "file"), str(tmp_path / "absent")]
+    questions: list[tuple[str, dict[str, object]]] = [
+        ("files", {"paths": paths}),
+        ("docker", {"images": ["a:b"], "containers": []}),
+        ("content", {"archive": "", "image": "", "model": str(tmp_path / "model")}),
+        ("leftovers", {"policy": "no policy"}),
+        ("files", {"paths": paths[:1]}),
+    ]
+    command = [sys.executable, *survey_words(questions)[1:]]
+    environment = {**os.environ, **nothing(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True, env=environment)
+    files, docker, content, leftovers, again = map(json.loads, done.stdout.splitlines())
+    assert files == ask("files", {"paths": paths})
+    assert content == ask("content", {"archive": "", "image": "", "model": str(tmp_path / "model")})
+    assert docker is None, "there is no docker command"
+    assert leftovers is None
+    assert again == {paths[0]: files[paths[0]]}
+
+
+def test_a_survey_is_one_argument_that_a_kernel_takes() -> None:
+    everything = sorted(path.stem for path in PROBES.glob("*.py") if path.stem != "survey")
+    words = survey_words([(probe, {"asked": "x" * 1000}) for probe in everything])
+    assert max(map(len, words)) < 128 * 1024 / 2, "Linux takes 128 KiB, and a shell's quotes are to come"
 
 
 def test_files_are_told_with_kind_mode_owner_and_hash(tmp_path: Path) -> None:
