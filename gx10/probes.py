@@ -14,6 +14,7 @@ from typing import Any
 PROBES = Path(__file__).with_name("facts") / "probes"
 PROGRAMS = Path(__file__).resolve().parents[1] / "files/usr/local/lib/gx10"
 CARRIED = {
+    "content": ("manifest",),
     "leftovers": ("manifest", "proof", "landing", "image_store", "docker_image", "image_gc"),
     "sample": ("manifest", "proof", "landing"),
     "watch": ("environment",),

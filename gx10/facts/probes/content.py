@@ -5,16 +5,13 @@
 A file counts as proven when size and modification time are those recorded when its hash was last checked.
 """
 
-import hashlib
 import json
 import os
 import pathlib
 import stat
 import sys
 
-MANIFEST = ".gx10-manifest.json"
-PROVEN = ".gx10-proven.json"
-PARTIAL = ".partial"
+from manifest import MANIFEST, PARTIAL, PROVEN, digest_of_manifest
 
 
 def read(path):
@@ -44,11 +41,6 @@ def unproven(root, manifest, proven):
     return wrong
 
 
-def digest(manifest):
-    told = {key: value for key, value in manifest.items() if key != "archived"}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
 def stored(root, manifest_file, proven_file):
     manifest = read(manifest_file)
     if not manifest or not isinstance(manifest.get("files"), list):
@@ -56,7 +48,7 @@ def stored(root, manifest_file, proven_file):
     wrong = unproven(root, manifest, read(proven_file) or {})
     sizes = {entry["path"]: entry["size"] for entry in manifest["files"]}
     return {
-        "digest": digest(manifest),
+        "digest": digest_of_manifest(manifest),
         "files": len(manifest["files"]),
         "bytes": sum(entry["size"] for entry in manifest["files"]),
         "unproven": wrong,

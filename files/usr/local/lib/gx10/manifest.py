@@ -63,7 +63,7 @@ def read_manifest(path):
 
 
 def digest_of_manifest(manifest):
-    """What tells two manifests apart, whenever they were made; the probe and the control node compute the same."""
+    """What tells two manifests apart, whenever they were made; the control node computes the same."""
     told = {key: value for key, value in manifest.items() if key != "archived"}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
