@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -105,6 +106,20 @@ def test_a_lock_past_its_time_is_taken_over_and_its_keeper_ended(place: Path) ->
     assert json.loads((place / "holder.json").read_text())["pid"] == second.process.pid, "the old keeper left it alone"
     first.end()
     second.end()
+
+
+def test_a_keeper_that_ends_never_takes_away_what_another_has_taken_meanwhile(place: Path) -> None:
+    first = Taken(place)
+    with place.with_name("lock.guard").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        assert first.process.stdin
+        first.process.stdin.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            first.process.wait(timeout=1)
+        held = json.loads((place / "holder.json").read_text())
+        (place / "holder.json").write_text(json.dumps({**held, "pid": os.getpid()}))
+    first.end()
+    assert json.loads((place / "holder.json").read_text())["pid"] == os.getpid()
 
 
 def test_a_lock_without_a_name_is_somebodys_for_a_moment_only(place: Path) -> None:

@@ -6,6 +6,7 @@ is nobody's.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -58,8 +59,17 @@ def boot():
     return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+@contextlib.contextmanager
+def alone():
+    """Let nobody else look at the lock and act on what was seen: what is removed is what was looked at."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.with_name(f"{LOCK.name}.guard").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
+
+
 def remove():
-    """Take the lock away; of several that try, one succeeds."""
+    """Take the lock away; whoever looks at it meanwhile sees all of it or nothing."""
     aside = LOCK.with_name(f"{LOCK.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
         LOCK.rename(aside)
@@ -69,7 +79,6 @@ def remove():
 def take():
     """Whether the lock was taken, and what was in the way before."""
     taken_over = None
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(3):
         try:
             LOCK.mkdir(mode=0o700)
@@ -105,12 +114,14 @@ def tell(value):
 if asked["action"] == "show":
     tell({"holder": None if not LOCK.exists() or free_because() else holder() or {}})
 elif asked["action"] == "break":
-    held = holder()
-    end(held)
-    remove()
+    with alone():
+        held = holder()
+        end(held)
+        remove()
     tell({"broken": held})
 else:
-    taken, over = take()
+    with alone():
+        taken, over = take()
     tell({"held": taken, "holder": holder() or {}, "taken_over": over})
     if taken:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -119,6 +130,7 @@ else:
             while os.read(0, 4096):
                 pass
         finally:
-            mine = holder()
-            if mine and mine["pid"] == os.getpid():
-                remove()
+            with alone():
+                mine = holder()
+                if mine and mine["pid"] == os.getpid():
+                    remove()
