@@ -15,7 +15,7 @@ from .outside import Process, processes
 HEAD, WORKER, OTHER, THIRD = "gx10-1", "gx10-3", "gx10-2", "gx10-4"
 RAY, ENGINE = "gx10-ray", "gx10-engine"
 EVIDENCE, HANG, SILENCE, POWER, NOTHING, EITHER = "evidence", "hang", "silence", "power", "nothing", "either"
-LASTING = "lasting"
+LASTING, PLANNED = "lasting", "planned"
 PROCESSES = {
     "API process": (HEAD, "vllm serve"),
     "engine core": (HEAD, "VLLM::EngineCore"),
@@ -32,7 +32,7 @@ class Case:
     name: str
     kind: str
     """What the head has to go by: evidence of death, a hang, silence, a power cut, a fault that lasts until the budget
-    of attempts is spent; or nothing may come of it."""
+    of attempts is spent; an end that is planned, which cuts off no request; or nothing may come of it."""
     strike: Callable[[Lab], None]
     heal: Callable[[Lab], None] = lambda lab: None
     heal_after: float = 0
@@ -182,6 +182,8 @@ CASES: tuple[Case, ...] = (
     Case("a worker's supervisor is killed", NOTHING, on(WORKER, "systemctl", "kill", "-s", "KILL", "gx10-gang")),
     Case("a worker's supervisor hangs", NOTHING, on(WORKER, "systemctl", "kill", "-s", "STOP", "gx10-gang"),
          heal_after=45),
-    Case("a worker is rebooted as planned", POWER, on(WORKER, "systemctl", "reboot")),
+    Case("a worker is rebooted as planned", PLANNED, on(WORKER, "systemctl", "reboot")),
+    Case("a planned restart", PLANNED, on(HEAD, "systemd-run", "--quiet", "--collect", "python3",
+                                          "/usr/local/lib/gx10/gang_control.py", "restart")),
     Case("every rank of a worker is killed", LASTING, killed_for_good, on(WORKER, "systemctl", "stop", "killer")),
 )  # fmt: skip

@@ -64,8 +64,12 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=8)
     arguments = parser.parse_args()
 
+    one_line_at_a_time = threading.Lock()
+
     def ask() -> None:
-        print(json.dumps(once(arguments.url, arguments.model, arguments.tokens)), flush=True)
+        result = json.dumps(once(arguments.url, arguments.model, arguments.tokens))
+        with one_line_at_a_time:
+            print(result, flush=True)
 
     while True:
         threading.Thread(target=ask, daemon=True).start()

@@ -35,20 +35,31 @@ class Process:
 
 
 def processes(lab: Lab) -> Iterator[Process]:
-    """Processes of all hosts of the lab that belong to a life."""
+    """Processes of all hosts of the lab that belong to a life.
+
+    The engine core writes its title over where its environment begins: it belongs to its container's life.
+    """
+    lives: dict[str, str] = {}
+    bare: list[tuple[int, str, str]] = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             environment = (directory / "environ").read_bytes()
-            if MARK not in environment:
+            if MARK not in environment and environment[:1] not in (b"", b"\0"):
                 continue
-            host = host_of(lab, (directory / "cgroup").read_text())
-            command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            control_groups = (directory / "cgroup").read_text()
+            command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:
             continue
         words = environment.split(b"\0")
         life = next((word[len(MARK) :].decode() for word in words if word.startswith(MARK)), "")
-        if host and life:
-            yield Process(host, int(directory.name), command.strip(), life)
+        if not life and command:
+            bare.append((int(directory.name), command, control_groups))
+        elif life and (host := host_of(lab, control_groups)):
+            lives[control_groups] = life
+            yield Process(host, int(directory.name), command, life)
+    for number, command, control_groups in bare:
+        if control_groups in lives:
+            yield Process(host_of(lab, control_groups), number, command, lives[control_groups])
 
 
 def host_of(lab: Lab, control_groups: str) -> str:

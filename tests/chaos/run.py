@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Any
 
 from gx10.lab.lab import Lab
 
-from .cases import CASES, EITHER, EVIDENCE, HANG, LASTING, NOTHING, POWER, Case
+from .cases import CASES, EITHER, EVIDENCE, HANG, LASTING, NOTHING, PLANNED, POWER, Case
 from .load import Load
 from .outside import Watcher, picture
 
@@ -31,7 +32,7 @@ DETECT_SECONDS = {EVIDENCE: 5, HANG: 45}
 RECOVERY = 1.3
 ATTEMPTS = 3
 """Budget of the lab's recipe."""
-MEASURE_AGAIN_SECONDS = 1500
+MEASURE_AGAIN_SECONDS = 900
 """The machine's own speed varies: a cold start that cases are compared with is never older than this."""
 
 
@@ -79,7 +80,7 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
     """Carry out one case; returns what came of it."""
     life = settled(lab)
     began = time.time()
-    told: dict[str, Any] = {"case": case.name, "kind": case.kind, "life": life}
+    told: dict[str, Any] = {"case": case.name, "kind": case.kind, "at": round(began), "life": life}
     with Watcher(lab) as watcher:
         case.strike(lab)
         hit = time.time()
@@ -127,7 +128,8 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
         "requests": dict(load.outcomes(began)),
     }
     told["problems"] = list(problems(case, told))
-    if case.kind == EITHER and not after:  # What was stopped is still stopped, and must not meet the next case.
+    # What was stopped for good is still stopped, and must not meet the next case.
+    if case.kind == EITHER and not (after or case.heal_after):
         cold_start(lab)
     return told
 
@@ -151,6 +153,8 @@ def problems(case: Case, told: dict[str, Any]) -> list[str]:
     if changed and told["cold_starts"] > RECOVERY:
         found.append(f"recovery took {told['cold_starts']} cold starts, the target is {RECOVERY}")
     found += [f"two lives at once: {line}" for line in told["violations"]]
+    if case.kind == PLANNED and (cut := told["requests"].get("cut")):
+        found.append(f"{cut} requests were cut off by an end that was planned")
     if late := told["requests"].get("late"):
         found.append(f"{late} requests got no answer and no refusal")
     return found
@@ -189,6 +193,7 @@ def main() -> None:
     if arguments.table:
         print("\n".join(table(json.loads(arguments.out.read_text()))))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # The stream of requests ends as well.
     lab = Lab.for_checkout(PROJECT)
     chosen = [
         case

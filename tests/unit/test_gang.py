@@ -37,6 +37,15 @@ def test_one_lost_rank_ends_the_whole_life_and_the_next_serves(world: World, vic
     assert world.lives_of("ray") == dict.fromkeys(NAMES, "g1.2")
 
 
+def test_a_unit_that_ends_a_moment_after_its_processes_is_found_at_once(world: World) -> None:
+    world.pass_time(20)
+    world.api.hangs = True  # The engine does not notice.
+    del world.hosts[WORKER].processes["ray"]
+    world.pass_time(0.5)
+    world.hosts[WORKER].unit["ray"] = DEAD
+    assert world.until("ending", 5) <= 1.5
+
+
 def test_the_head_ends_before_the_workers(world: World) -> None:
     world.hosts[WORKER].die("ray")
     world.until("starting")

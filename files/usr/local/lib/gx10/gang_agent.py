@@ -22,7 +22,8 @@ import ranks
 
 AGAIN_SECONDS = 15
 UNITS_SECONDS = 3
-"""How often systemd is asked while every process of a rank stays: a question costs as much as all else together."""
+"""How often systemd is asked while no process of a rank has come or gone for as long: a question costs as much as all
+else together. A unit ends some tenths of a second after its container's processes."""
 RUN = pathlib.Path("/run/gx10")
 DROP_INS = pathlib.Path("/run/systemd/system")
 PROPERTIES = "Id,ActiveState,SubState,MainPID,Job,Result,ExecMainCode,ExecMainStatus,ExecMainExitTimestampMonotonic"
@@ -172,7 +173,7 @@ class Agent:
             self.order = {**self.order, "key": "adopted", "want": "run", "life": self.started["life"]}
             self.order["parts"] = list(self.started["parts"])
         self.acted = True
-        self.footprint, self.units, self.units_asked = None, {}, 0
+        self.footprint, self.moved_at, self.units, self.units_asked = None, 0, {}, 0
         self.report = self.look(self.order, self.host.ranks())
 
     @property
@@ -233,12 +234,14 @@ class Agent:
         }
 
     def _units(self, order):
-        """States of the units; asked anew when a process of a rank came or went, else every few seconds."""
+        """States of the units; asked anew while processes of a rank come or go, else every few seconds."""
         now, footprint = self.clock(), self.host.footprint
-        steady = order["want"] == "run" and not self.acted and footprint == self.footprint
+        if footprint != self.footprint:
+            self.footprint, self.moved_at = footprint, now
+        steady = order["want"] == "run" and not self.acted and now - self.moved_at > UNITS_SECONDS
         steady = steady and all(unit.get("ActiveState") != "activating" for unit in self.units.values())
         if not steady or now - self.units_asked >= UNITS_SECONDS:
-            self.footprint, self.units_asked = footprint, now
+            self.units_asked = now
             self.units = self.host.units(list(self.parts.values()))
         return self.units
 

@@ -19,6 +19,8 @@ import time
 DRAIN_STEP_SECONDS = 1
 SETTLED_SECONDS = 3
 """How long nothing must run before a drain is over: what the API still reads or tokenizes is not counted yet."""
+KILL_SECONDS = 1
+"""What a rank of a life that has failed gets to end by itself: it has nothing left to save."""
 EVIDENCE_SECONDS = 15
 URGENT_SECONDS = 10
 DAY = 86400
@@ -73,7 +75,7 @@ class Conductor:
             return {**common, "key": f"{life} run", "want": "run", "life": life, "start": False, "parts": ["ray"]}
         return {
             **common, "key": f"{life} stop", "want": "stop", "fault": not self.now.get("planned", True),
-            "kill_after": self.config["stop_timeout_seconds"] if self.now.get("planned") else 5,
+            "kill_after": self.config["stop_timeout_seconds"] if self.now.get("planned") else KILL_SECONDS,
         }  # fmt: skip
 
     # What is known

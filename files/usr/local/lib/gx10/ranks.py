@@ -4,8 +4,10 @@
     ranks.py list
     ranks.py end --container NAME
 
-Every process of the gang's containers carries GX10_RANK_OF=GENERATION.LIFE in its environment. The kernel's own list of
-processes is therefore the evidence for "gone": a Docker that is stopped, or whose client was killed, cannot say so.
+Every process of the gang's containers begins with GX10_RANK_OF=GENERATION.LIFE in its environment. The kernel's own
+list of processes is therefore the evidence for "gone": a Docker that is stopped, or whose client was killed, cannot say
+so. vLLM's engine core writes its title over its environment; it is found by its container's init, without which the
+kernel lets nothing of the container live.
 """
 
 from __future__ import annotations
