@@ -72,8 +72,13 @@ def cold_start(lab: Lab) -> float:
     now = serving(lab, life, BACK_SECONDS)
     if now is None:
         raise SystemExit("chaos: the gang does not come back from a planned restart")
-    started = lab.run("gx10-1", "sh", "-c", "journalctl -u gx10-gang -o short-unix --no-pager | grep 'gang: gathering'")
-    return float(now["since"] - float(started.stdout.splitlines()[-1].split()[0]))
+    return float(now["since"] - said_at(lab, "gathering"))
+
+
+def said_at(lab: Lab, words: str) -> float:
+    """When the head's supervisor last said so."""
+    find = f"journalctl -u gx10-gang -o short-unix --no-pager --grep 'gang: {words}' --lines 1 --quiet"
+    return float(lab.run("gx10-1", "sh", "-c", find).stdout.split()[0])
 
 
 def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
@@ -113,13 +118,15 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
         if after:
             load.answered(1, 30)
     ended = float(after["since"]) if after else None
+    begun = said_at(lab, f"starting {after['life']}") if after else None
     told |= {
         "detect_seconds": round(detected - began, 1) if detected else None,
         "serve_seconds": round(ended - began, 1) if ended else None,
         # From the moment the fault was over: before it nothing can serve.
         "recovery_seconds": round(ended - max(healed, detected or 0), 1) if ended else None,
-        "cold_start_seconds": round(cold, 1),
-        "cold_starts": round((ended - max(healed, detected or 0)) / cold, 2) if ended else None,
+        # What of it the start itself took: the same work as in a cold start, at another moment of a noisy machine.
+        "start_seconds": round(ended - begun, 1) if ended and begun else None,
+        **compared(ended - max(healed, detected or 0) if ended else None, cold),
         "gave_up_seconds": round(gave_up, 1) if gave_up else None,
         "attempts": tried,
         "after": after["life"] if after else None,
@@ -132,6 +139,12 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
     if case.kind == EITHER and not (after or case.heal_after):
         cold_start(lab)
     return told
+
+
+def compared(recovery: float | None, cold: float) -> dict[str, float | None]:
+    """A recovery beside a cold start."""
+    times = round(recovery / cold, 2) if recovery is not None else None
+    return {"cold_start_seconds": round(cold, 1), "cold_starts": times}
 
 
 def problems(case: Case, told: dict[str, Any]) -> list[str]:
@@ -213,6 +226,11 @@ def main() -> None:
                     measured, cold = time.monotonic(), cold_start(lab)
                     print(f"cold start {cold:.1f} s", flush=True)
                 result = struck(lab, case, load, cold)
+                if (result["cold_starts"] or 0) > RECOVERY:
+                    # Was it the fault, or the machine? Judged by the mean of the cold starts before and after it.
+                    before, measured, cold = cold, time.monotonic(), cold_start(lab)
+                    result |= compared(result["recovery_seconds"], (before + cold) / 2)
+                    result["problems"] = list(problems(case, result))
                 told["runs"].append(result)
                 arguments.out.write_text(json.dumps(told, indent=1))
                 words = "; ".join(result["problems"]) or "ok"

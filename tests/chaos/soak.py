@@ -47,7 +47,8 @@ def main() -> None:
     now = picture(lab)
     if now is None or now["phase"] != "serving":
         raise SystemExit(f"soak: the gang does not serve: {now}")
-    lives, told, until = {now["life"]}, [], time.monotonic() + 60 * arguments.minutes
+    lives: set[str] = {now["life"]}
+    told, until = [], time.monotonic() + 60 * arguments.minutes
     with Watcher(lab) as watcher:
         while time.monotonic() < until:
             for kind, count, words, tokens in (
@@ -57,7 +58,8 @@ def main() -> None:
                 answers = ended([asked(lab, words, tokens) for _ in range(count)])
                 outcomes = sorted(str(answer["outcome"]) for answer in answers)
                 seen = picture(lab)
-                lives |= {seen["life"]} if seen else set()
+                if seen:
+                    lives.add(seen["life"])
                 told.append({"kind": kind, "seconds": round(time.monotonic() - began, 1), "outcomes": outcomes})
                 print(told[-1], seen and (seen["phase"], seen["life"], seen["misses"]), flush=True)
             time.sleep(IDLE_SECONDS)
