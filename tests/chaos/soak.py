@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from gx10.engine.description import describe
 from gx10.lab.lab import Lab
@@ -48,7 +49,8 @@ def main() -> None:
     if now is None or now["phase"] != "serving":
         raise SystemExit(f"soak: the gang does not serve: {now}")
     lives: set[str] = {now["life"]}
-    told, until = [], time.monotonic() + 60 * arguments.minutes
+    told: list[dict[str, Any]] = []
+    until = time.monotonic() + 60 * arguments.minutes
     with Watcher(lab) as watcher:
         while time.monotonic() < until:
             for kind, count, words, tokens in (
