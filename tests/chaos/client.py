@@ -17,6 +17,8 @@ import time
 from urllib.parse import urlsplit
 
 LATE_SECONDS = 90
+KEEP_ALIVE = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 4}
+"""A host that loses its power sends nothing: a client that waits for an answer hears of it only by asking."""
 
 
 def once(url: str, model: str, tokens: int, words: int = 0) -> dict[str, object]:
@@ -29,6 +31,10 @@ def once(url: str, model: str, tokens: int, words: int = 0) -> dict[str, object]
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=LATE_SECONDS)
     outcome, begun, said = "ok", False, ""
     try:
+        connection.connect()
+        for option, value in KEEP_ALIVE.items():
+            connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.request(
             "POST",
             "/v1/chat/completions",
