@@ -20,7 +20,7 @@ from typing import Any
 
 from gx10.lab.lab import Lab
 
-from .cases import CASES, EITHER, EVIDENCE, HANG, LASTING, NOTHING, PLANNED, POWER, Case
+from .cases import CASES, EITHER, EVIDENCE, HANG, LASTING, NOTHING, PLANNED, POWER, SILENCE, Case
 from .load import Load
 from .outside import Watcher, picture
 
@@ -28,7 +28,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 STABLE_SECONDS = 13
 BACK_SECONDS = 420
 QUIET_SECONDS = 45
-DETECT_SECONDS = {EVIDENCE: 5, HANG: 45}
+DETECT_SECONDS = {EVIDENCE: 5, SILENCE: 25, HANG: 45}
 RECOVERY = 1.3
 ATTEMPTS = 3
 """Budget of the lab's recipe."""

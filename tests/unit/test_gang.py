@@ -103,6 +103,19 @@ def test_a_silent_supervisor_ends_nothing_while_tokens_come(world: World) -> Non
     assert any("its supervisor is to be looked at" in line for line in world.told)
 
 
+def test_a_token_after_the_last_word_of_a_host_buys_no_time(world: World) -> None:
+    world.pass_time(10)
+    world.cut.add(WORKER)
+    world.api.tokens += 1
+
+    def asked_in_vain(now: float, seconds: float) -> None:
+        world.liveness.canary, world.liveness.asked_at, world.liveness.late_after = {}, now, seconds
+
+    world.liveness._ask = asked_in_vain
+    assert world.until("ending", 60) <= 20
+    assert world.conductor.now["incident"]["host"] == WORKER
+
+
 @pytest.mark.parametrize("victims", [(WORKER,), (HEAD,), NAMES], ids=["worker", "head", "all"])
 def test_hosts_that_lose_power_are_waited_for_and_cost_nothing(world: World, victims: tuple[str, ...]) -> None:
     world.power_off(*victims)

@@ -266,14 +266,17 @@ class Conductor:
         if loss := self._loss():
             return self._end(loss[1], host=loss[0])
         if wedged := self.liveness.wedged:
-            return self._end(wedged)
+            quiet = [name for name in self.links if self._silent(name) > self.config["silence_seconds"]]
+            reason = f"{', '.join(quiet)} does not answer, and {wedged}" if quiet else wedged
+            return self._end(reason, host="".join(quiet[:1]))
         for name, link in self.links.items():
             silent = self._silent(name)
             if silent <= self.config["silence_seconds"]:
                 self.quiet_told.discard(name)
-            elif not self.liveness.alive_since(link.heard):
+            elif not self.liveness.alive_since(now - self.config["silence_seconds"]):
                 self.liveness.urge(URGENT_SECONDS)
-                if silent > self.config["silence_seconds"] + URGENT_SECONDS + 2:
+                patience = URGENT_SECONDS + 2
+                if silent > self.config["silence_seconds"] + patience and not self.liveness.alive_since(now - patience):
                     return self._end(f"{name} does not answer for {silent:.0f} s, and no token comes", host=name)
             elif name not in self.quiet_told:
                 self.quiet_told.add(name)
