@@ -33,7 +33,8 @@ class Case:
     kind: str
     """What the head has to go by: evidence of death, a hang, silence, a power cut, a fault that lasts until the budget
     of attempts is spent; an end that is planned, which cuts off no request; or nothing may come of it."""
-    strike: Callable[[Lab], None]
+    strike: Callable[[Lab], float | None]
+    """May return when the blow fell, where it needs preparation."""
     heal: Callable[[Lab], None] = lambda lab: None
     heal_after: float = 0
     """Seconds after which the fault ends, as a cable is plugged in again. Nobody does anything else."""
@@ -52,11 +53,15 @@ def signalled(place: str, number: signal.Signals, lab: Lab) -> None:
 
 def on(host: str, *words: str) -> Callable[[Lab], None]:
     """A command on a host."""
-    return lambda lab: _quietly(lab, host, *words)
+
+    def run(lab: Lab) -> None:
+        _quietly(lab, host, *words)
+
+    return run
 
 
-def _quietly(lab: Lab, host: str, *words: str) -> None:
-    lab.run(host, *words, check=False, timeout_seconds=300)
+def _quietly(lab: Lab, host: str, *words: str) -> str:
+    return lab.run(host, *words, check=False, timeout_seconds=300).stdout
 
 
 def docker_stopped(host: str) -> Case:
@@ -117,11 +122,12 @@ def killed_for_good(lab: Lab) -> None:
     _quietly(lab, WORKER, "systemd-run", "--quiet", "--collect", "--unit", "killer", "sh", "-c", script)
 
 
-def stale_name(lab: Lab) -> None:
+def stale_name(lab: Lab) -> float:
     """Another workload takes the name of the rank's container while the rank's own goes away."""
     image = lab.run(WORKER, "docker", "inspect", "--format", "{{.Config.Image}}", RAY).stdout.strip()
-    script = f"docker rename {RAY} mine; docker kill mine; docker run -d --name {RAY} --entrypoint sleep {image} 3600"
-    _quietly(lab, WORKER, "sh", "-c", script)
+    script = f"docker rename {RAY} mine; date +%s.%N; docker kill mine >&2; "
+    script += f"docker run -d --name {RAY} --entrypoint sleep {image} 3600 >&2"
+    return float(_quietly(lab, WORKER, "sh", "-c", script))
 
 
 def clock_off(lab: Lab) -> None:

@@ -87,7 +87,7 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
     began = time.time()
     told: dict[str, Any] = {"case": case.name, "kind": case.kind, "at": round(began), "life": life}
     with Watcher(lab) as watcher:
-        case.strike(lab)
+        began = case.strike(lab) or began
         hit = time.time()
         detected, healed = None, hit
         pending = case.heal_after
