@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -214,6 +215,8 @@ def main() -> None:
         if (arguments.long or not case.long) and all(word in case.name for word in arguments.only)
     ]
     until = time.monotonic() + arguments.seconds
+    commit = ["git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD"]
+    code = subprocess.run(commit, capture_output=True, text=True, check=False).stdout.strip()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     told = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"runs": []}
     measured, cold = float("-inf"), 0.0
@@ -231,7 +234,7 @@ def main() -> None:
                     before, measured, cold = cold, time.monotonic(), cold_start(lab)
                     result |= compared(result["recovery_seconds"], (before + cold) / 2)
                     result["problems"] = list(problems(case, result))
-                told["runs"].append(result)
+                told["runs"].append({"code": code, **result})
                 arguments.out.write_text(json.dumps(told, indent=1))
                 words = "; ".join(result["problems"]) or "ok"
                 print(
