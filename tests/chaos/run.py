@@ -120,14 +120,15 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
             load.answered(1, 30)
     ended = float(after["since"]) if after else None
     begun = said_at(lab, f"starting {after['life']}") if after else None
+    # From the moment the fault was over: before it nothing can serve.
+    recovery = round(ended - max(healed, detected or 0), 1) if ended else None
     told |= {
         "detect_seconds": round(detected - began, 1) if detected else None,
         "serve_seconds": round(ended - began, 1) if ended else None,
-        # From the moment the fault was over: before it nothing can serve.
-        "recovery_seconds": round(ended - max(healed, detected or 0), 1) if ended else None,
+        "recovery_seconds": recovery,
         # What of it the start itself took: the same work as in a cold start, at another moment of a noisy machine.
         "start_seconds": round(ended - begun, 1) if ended and begun else None,
-        **compared(ended - max(healed, detected or 0) if ended else None, cold),
+        **compared(recovery, cold),
         "gave_up_seconds": round(gave_up, 1) if gave_up else None,
         "attempts": tried,
         "after": after["life"] if after else None,

@@ -109,6 +109,14 @@ class Conductor:
                 return name, f"{name} heard nothing from the head and ended its rank"
         return None
 
+    def _wedge(self):
+        """That the engine hangs, as (host, sentence), with the host that may be why; nothing while it does not."""
+        wedged = self.liveness.wedged
+        quiet = [name for name in self.links if self._silent(name) > self.config["silence_seconds"]]
+        if wedged and quiet:
+            return quiet[0], f"{', '.join(quiet)} does not answer, and {wedged}"
+        return ("", wedged) if wedged else None
+
     # Steps
 
     def step(self):
@@ -263,12 +271,8 @@ class Conductor:
 
     def _serving(self):
         now = self.clock()
-        if loss := self._loss():
-            return self._end(loss[1], host=loss[0])
-        if wedged := self.liveness.wedged:
-            quiet = [name for name in self.links if self._silent(name) > self.config["silence_seconds"]]
-            reason = f"{', '.join(quiet)} does not answer, and {wedged}" if quiet else wedged
-            return self._end(reason, host="".join(quiet[:1]))
+        if lost := self._loss() or self._wedge():
+            return self._end(lost[1], host=lost[0])
         for name, link in self.links.items():
             silent = self._silent(name)
             if silent <= self.config["silence_seconds"]:
@@ -299,10 +303,8 @@ class Conductor:
 
     def _draining(self):
         now = self.clock()
-        if loss := self._loss():
-            return self._end(loss[1], host=loss[0])
-        if wedged := self.liveness.wedged:
-            return self._end(wedged)
+        if lost := self._loss() or self._wedge():
+            return self._end(lost[1], host=lost[0])
         if now - self.now["closed"] >= DRAIN_STEP_SECONDS:
             self._move_door(2)
         if self.liveness.answered_at <= self.now["closed"] + DRAIN_STEP_SECONDS or self.liveness.in_flight:
