@@ -171,9 +171,9 @@ def test_a_disk_that_fills_up(hosts: Transfers, expected: dict[str, str]) -> Non
 
 
 def sent(hosts: Transfers, name: str) -> int:
-    """Bytes that a host's fabric interface has sent."""
-    told = hosts.run(name, "cat", "/proc/net/dev").stdout
-    return int(next(line for line in told.splitlines() if line.strip().startswith("fabric0:")).split(":")[1].split()[8])
+    """Bytes that a host's share has sent: its interface also carries what a gang that serves sends."""
+    told = hosts.run(name, "cat", f"/proc/{hosts.share_process(name)}/io").stdout
+    return int(next(line for line in told.splitlines() if line.startswith("wchar")).split()[1])
 
 
 def test_a_flipped_byte_is_found_and_only_that_shard_is_sent_again(hosts: Transfers, expected: dict[str, str]) -> None:
