@@ -19,7 +19,8 @@ LASTING, PLANNED = "lasting", "planned"
 PROCESSES = {
     "API process": (HEAD, "vllm serve"),
     "engine core": (HEAD, "VLLM::EngineCore"),
-    "actor of a worker": (WORKER, "RayWorkerProc"),
+    # Ray does not always get to write its title.
+    "actor of a worker": (WORKER, "RayWorkerProc", "default_worker.py"),
     "raylet of a worker": (WORKER, "raylet/raylet"),
     "GCS": (HEAD, "gcs_server"),
 }
@@ -43,12 +44,13 @@ class Case:
 
 def signalled(place: str, number: signal.Signals, lab: Lab) -> None:
     """Send a signal to one of the engine's or Ray's processes."""
-    host, word = PROCESSES[place]
-    found = [one for one in processes(lab) if one.host == host and word in one.command]
+    host, *words = PROCESSES[place]
     # The one whose command begins with it, not its init or a shell around it.
-    chosen = [one for one in found if not one.command.startswith(("/sbin/docker-init", "/bin/sh", "docker-init"))]
-    assert chosen, f"no {place} on {host}"
-    min(chosen, key=lambda one: one.process).send(number)
+    around = ("/sbin/docker-init", "/bin/sh", "docker-init")
+    there = [one for one in processes(lab) if one.host == host and not one.command.startswith(around)]
+    found = [[one for one in there if word in one.command] for word in words]
+    assert any(found), f"no {place} on {host}"
+    min(next(filter(None, found)), key=lambda one: one.process).send(number)
 
 
 def on(host: str, *words: str) -> Callable[[Lab], None]:
