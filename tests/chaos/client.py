@@ -21,14 +21,14 @@ KEEP_ALIVE = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPC
 """A host that loses its power sends nothing: a client that waits for an answer hears of it only by asking."""
 
 
-def once(url: str, model: str, tokens: int, words: int = 0) -> dict[str, object]:
+def once(url: str, model: str, tokens: int, words: int = 0, late: float = LATE_SECONDS) -> dict[str, object]:
     """Ask once, with a prompt of so many words more, none of which an earlier prompt began with."""
     parts = urlsplit(url)
     started = time.time()
     prompt = f"{started} " * words + "Say hello."
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": tokens}
     body |= {"stream": True, "ignore_eos": True, "temperature": 0}
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=LATE_SECONDS)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=late)
     outcome, begun, said = "ok", False, ""
     try:
         connection.connect()
