@@ -28,11 +28,10 @@ def asked(lab: Lab, words: int, tokens: int) -> subprocess.Popen[str]:
     description = describe("lab")
     url = f"http://{description.cluster.hosts[description.cluster.head].management}:{description.port}"
     client = "import sys; sys.path.insert(0, sys.argv[1]); import client, json; "
-    client += f"print(json.dumps(client.once(sys.argv[2], sys.argv[3], int(sys.argv[5]), int(sys.argv[4]), {LATE_SECONDS})))"
-    argv = [sys.executable, "-c", client, str(Path(__file__).parent), url, description.served_name, str(words)]
-    return subprocess.Popen(
-        ["ip", "netns", "exec", lab.names.lab, *argv, str(tokens)], stdout=subprocess.PIPE, text=True
-    )
+    client += f"print(json.dumps(client.once(sys.argv[2], sys.argv[3], {tokens}, {words}, {LATE_SECONDS})))"
+    argv = [sys.executable, "-c", client, str(Path(__file__).parent), url, description.served_name]
+    argv = ["ip", "netns", "exec", lab.names.lab, *argv]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
 
 
 def ended(requests: list[subprocess.Popen[str]]) -> list[dict[str, object]]:
