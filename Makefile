@@ -41,6 +41,12 @@ chaos: system install ## The fault matrix against a lab that serves: each case t
 	@$(BIN)/pyinfra inventory.py deploy.py -y
 	@$(BIN)/python -m tests.chaos.run
 
+.PHONY: soak-gang
+soak-gang: system install ## Half an hour of prefills of 200 000 tokens, bursts, long answers and idle times: no restart
+	@$(BIN)/gx10 lab up
+	@$(BIN)/pyinfra inventory.py deploy.py -y
+	@$(BIN)/python -m tests.chaos.soak
+
 .PHONY: bench-noop
 bench-noop: install ## Time a deploy that changes nothing, and count what it asks each host
 	@$(BIN)/python -m gx10.bench.noop

@@ -17,7 +17,7 @@ from statistics import median
 from gx10.bench.transfers import MANIFEST, PORT, PROGRAMS, Transfers, make_model
 
 LARGE, SIZE, SMALL = 40, 102 * 10**6, 160
-ROUNDS = 5
+ROUNDS = 3
 ROOT = "/srv/bench"
 RAW_PORT = 8800
 STREAMS = 4

@@ -1,4 +1,4 @@
-"""The fault matrix: `make chaos`, or `python -m tests.chaos.run [--only WORD] [--repeat N] [--long] [--out FILE]`.
+"""The fault matrix: `make chaos`, or `python -m tests.chaos.run [--cases 0,1] [--only WORD] [--repeat N] [--long]`.
 
 With `--table` nothing is struck: the results so far are printed as a table.
 
@@ -177,13 +177,16 @@ def problems(case: Case, told: dict[str, Any]) -> list[str]:
 
 def table(told: dict[str, Any]) -> Iterator[str]:
     """Results as lines of a Markdown table, cases in the order of the matrix: medians, and the worst after a slash."""
-    yield "| fault | runs | detected, s | serving again, cold starts | refused, cut, late | not held |"
+    yield "| fault | runs | detected, s | serving again, cold starts | refused or failed, cut, late | not held |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for case in CASES:
         runs = [run for run in told["runs"] if run["case"] == case.name]
         if not runs:
             continue
-        ends = [sum(run["requests"].get(end, 0) for run in runs) for end in ("refused", "cut", "late")]
+        ends = [
+            sum(run["requests"].get(end, 0) for run in runs for end in either)
+            for either in (("refused", "error"), ("cut",), ("late",))
+        ]
         held = "; ".join(dict.fromkeys(problem for run in runs for problem in run["problems"])) or "-"
         shown = [str(len(runs)), _spread(runs, "detect_seconds"), _spread(runs, "cold_starts"), f"{ends}"[1:-1], held]
         yield f"| {case.name} | {' | '.join(shown)} |"
@@ -200,7 +203,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], help="cases whose name holds this word")
     parser.add_argument("--repeat", type=int, default=3, help="until each case has so many results, earlier ones too")
     parser.add_argument("--long", action="store_true", help="also the cases that last ten minutes")
-    parser.add_argument("--from-case", type=int, default=0)
+    parser.add_argument("--cases", help="numbers of cases from 0, with commas, in the order in which to run them")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after so long")
     parser.add_argument("--table", action="store_true", help="print what was found so far")
     parser.add_argument("--out", type=Path, default=PROJECT / ".cache/chaos.json")
@@ -210,9 +213,10 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # The stream of requests ends as well.
     lab = Lab.for_checkout(PROJECT)
+    numbers = [int(number) for number in arguments.cases.split(",")] if arguments.cases else range(len(CASES))
     chosen = [
         case
-        for case in CASES[arguments.from_case :]
+        for case in map(CASES.__getitem__, numbers)
         if (arguments.long or not case.long) and all(word in case.name for word in arguments.only)
     ]
     until = time.monotonic() + arguments.seconds
@@ -220,7 +224,7 @@ def main() -> None:
     code = subprocess.run(commit, capture_output=True, text=True, check=False).stdout.strip()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     told = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"runs": []}
-    measured, cold = float("-inf"), 0.0
+    measured, cold, broken = float("-inf"), 0.0, False
     with Load(lab, every=1, tokens=16) as load:
         for turn in range(arguments.repeat):
             for case in chosen:
@@ -239,13 +243,14 @@ def main() -> None:
                     result["problems"] = list(problems(case, result))
                 told["runs"].append({"code": code, **result})
                 arguments.out.write_text(json.dumps(told, indent=1))
+                broken |= bool(result["problems"])
                 words = "; ".join(result["problems"]) or "ok"
                 print(
                     f"{case.name}: detect {result['detect_seconds']} s, serve {result['serve_seconds']} s, "
                     f"{result['cold_starts']} cold starts, {result['requests']}: {words}",
                     flush=True,
                 )
-    sys.exit(1 if any(run["problems"] for run in told["runs"]) else 0)
+    sys.exit(int(broken))
 
 
 if __name__ == "__main__":
