@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .host_side import answers, free_port, refused, run, wait_until, words
+from .host_side import PROGRAMS, answers, free_port, refused, run, wait_until, words
 from .relayed_share import relayed, serving
 from .test_host_content import MANIFEST, MB, fetch_words, flip, held, shards, stage
 
@@ -144,3 +145,23 @@ def test_what_a_transfer_came_to_is_kept_and_one_that_moved_nothing_is_not(stage
         size = sum(entry["size"] for entry in json.loads((staged / MANIFEST).read_text())["files"])
         assert (told["bytes"], told["from"]) == (size, [relay.url])
     assert 0 < told["seconds"] < 60
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_stays_goes_to_the_disk_as_it_arrives(
+    staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAMS))
+    stream = importlib.import_module("stream")
+    given: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(stream.os, "posix_fadvise", lambda _, *what: given.append(what))
+    monkeypatch.setattr(stream, "WRITE_BACK", MB // 2)
+    entry = max(json.loads((staged / MANIFEST).read_text())["files"], key=lambda one: one["size"])
+    with serving(staged) as port:
+        streams = stream.Streams([f"http://127.0.0.1:{port}/models"], durable=durable)
+        assert streams.bring(entry, tmp_path / "partial") == entry["sha256"]
+        streams.forget(streams.urls[0])
+    assert [start for start, _, _ in given] == [sum(one[1] for one in given[:turn]) for turn in range(len(given))]
+    assert sum(length for _, length, _ in given) > (entry["size"] - MB if durable else -1)
+    assert durable or not given
+    assert {advice for *_, advice in given} <= {os.POSIX_FADV_DONTNEED}

@@ -234,7 +234,7 @@ def complete(root, name, entries, urls, reuse):
     """
     wrong = prove(root, name, entries)
     proof, cached = Proof(root), Cached(reuse, entries=wrong) if reuse and wrong else None
-    streams, started, moved = Streams(urls), time.monotonic(), []
+    streams, started, moved = Streams(urls, durable=True), time.monotonic(), []
 
     def bring(entry, partial, progress, stopped):
         streams.stopped = stopped

@@ -23,6 +23,8 @@ BUFFER = 1 << 18
 at 1.5 GB/s and 0.1 ms 150 kB are on their way."""
 WAKE = 1 << 18
 """Bytes that a read waits for at most: what a kill costs."""
+WRITE_BACK = 1 << 23
+"""Bytes after which the disk is given what has arrived: else it rests until a file is synced, and the stream then."""
 
 
 class NotThere(Exception):
@@ -36,12 +38,13 @@ class SenderGone(Exception):
 class Streams:
     """Files from shares that hold the same: addresses of one host, or hosts that are proven good.
 
-    Each thread keeps a connection to each of them; files take turns, so that every address carries its part.
+    Each thread keeps a connection to each of them; files take turns, so that every address carries its part. Files that
+    are `durable` go to the disk as they arrive; others are read again soon, and stay in memory.
     """
 
-    def __init__(self, urls, stopped=None):
+    def __init__(self, urls, *, durable=False):
         self.urls = [url.rstrip("/") + "/" for url in urls]
-        self.stopped = stopped or threading.Event()
+        self.durable, self.stopped = durable, threading.Event()
         self.turn, self.kept = itertools.count(), threading.local()
 
     def bring(self, entry, target, progress=None):
@@ -55,6 +58,7 @@ class Streams:
         first, attempt, absent = next(self.turn), 0, {}
         with target.open("ab", buffering=0) as out:
             digest, have = digest_so_far(target)
+            given = have
             while size is None or have < size or attempt == 0:
                 url = self.urls[(first + attempt) % len(self.urls)]
                 before, reason = have, ""
@@ -65,6 +69,10 @@ class Streams:
                         write_whole(out, block)
                         digest.update(block)
                         have += len(block)
+                        if self.durable and have - given >= WRITE_BACK:
+                            # Begins to write, and lets go of the memory of what has been written.
+                            os.posix_fadvise(out.fileno(), given, have - given, os.POSIX_FADV_DONTNEED)
+                            given = have
                         if progress:
                             progress.add(len(block))
                     break
