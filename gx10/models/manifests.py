@@ -34,6 +34,11 @@ class Manifests:
         told = self._read(model)
         return None if told is None else digest_of(told)
 
+    def source(self, model: str) -> dict[str, str] | None:
+        """The hub's repository and revision that a recorded manifest names; None where it names none."""
+        told = self._read(model)
+        return None if told is None else told.get("source")
+
     def record(self, model: str, text: str) -> None:
         """Keep a manifest, whole or not at all; raises ValueError for what is no manifest."""
         told = json.loads(text)

@@ -101,6 +101,18 @@ class Weights:
         source = self.hub.source if self.hub and self.hub.revision else None
         return holding(stored, self.keeper, self.recorded.digest(self.below), source)
 
+    def coming(self) -> str | None:
+        """Digest of the manifest that the deploy leads to; None where only the source can tell.
+
+        What no host holds comes from its source, which gave what was recorded, unless another revision is pinned now.
+        """
+        held = self.holding()
+        if held.proven:
+            return held.digest
+        pinned = self.hub.source if self.hub and self.hub.revision else None
+        known = pinned is None or self.recorded.source(self.below) == pinned
+        return self.recorded.digest(self.below) if known else None
+
     def rooms(self) -> list[Room]:
         """Disk arithmetic of every host; hosts that lack room are asked what may go."""
         held = self.holding()
@@ -235,8 +247,8 @@ def manifest_recorded(weights: Weights) -> Commands:
     """Keep the manifest on the control node: it decides when a host's files and manifest disagree."""
     if elsewhere([weights.keeper]):
         return
-    stored = weights.stored(weights.keeper)
-    if stored and stored.proven and stored.digest == weights.recorded.digest(weights.below):
+    recorded = weights.recorded.digest(weights.below)
+    if recorded is not None and recorded == weights.coming():
         host.noop("the control node has the manifest")
         return
     if not drifted(f"manifest of {weights.title} on the control node", "another or none", "the hosts'"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,3 +111,22 @@ def test_what_does_not_fit_is_refused_before_a_byte(monkeypatch: pytest.MonkeyPa
     (words,) = run.on("b", model.models_cleaned)
     assert words.endswith(f"partition.py clean --need {30 * GIB}")
     assert run.on("c", model.models_cleaned) == []
+
+
+def test_a_manifest_is_recorded_where_the_deploy_leads_to_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pinned = Hub("org/m", "1" * 40, "vllm-node:tag")
+    nobody, recorded = {name: told(None) for name in HOSTS}, Manifests(tmp_path)
+
+    def records(answers: dict[str, Any], **weights: object) -> bool:
+        return bool(Run(monkeypatch, tmp_path, answers, **weights).on("a", model.manifest_recorded))
+
+    assert records(nobody)
+    recorded.record("org/m", json.dumps({"files": [], "source": {"hub": "org/m", "revision": "0" * 40}}))
+    assert not records(nobody), "fresh hosts get what was recorded: a dry run must not promise a change"
+    assert records(nobody, hub=pinned), "another revision than the recorded one is pinned"
+    assert not records(nobody, hub=replace(pinned, revision="0" * 40))
+    digest = recorded.digest("org/m")
+    assert not records({**nobody, "b": told(digest)}), "a peer has what was recorded"
+    assert records({name: told("another") for name in HOSTS})
