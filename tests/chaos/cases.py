@@ -10,7 +10,7 @@ from functools import partial
 
 from gx10.lab.lab import Lab
 
-from .outside import Process, processes
+from .outside import processes
 
 HEAD, WORKER, OTHER, THIRD = "gx10-1", "gx10-3", "gx10-2", "gx10-4"
 RAY, ENGINE = "gx10-ray", "gx10-engine"
@@ -101,14 +101,16 @@ def cut(host: str, network: str, seconds: float, kind: str) -> Case:
     )
 
 
-def frozen(place: str, lab: Lab) -> None:
-    """Stop every process of a host's container, as a paused container is."""
-    for one in _container(place, lab):
-        one.send(signal.SIGSTOP)
+def frozen(host: str, *names: str) -> Callable[[Lab], None]:
+    """Stop every process of these containers of a host, as a paused container is."""
 
+    def freeze(lab: Lab) -> None:
+        identities = [lab.run(host, "docker", "inspect", "--format", "{{.Id}}", name).stdout.strip() for name in names]
+        for one in processes(lab):
+            if any(identity in one.control_groups for identity in identities):
+                one.send(signal.SIGSTOP)
 
-def _container(host: str, lab: Lab) -> list[Process]:
-    return [one for one in processes(lab) if one.host == host]
+    return freeze
 
 
 def cut_off_while_the_engine_dies(lab: Lab) -> None:
@@ -156,8 +158,10 @@ CASES: tuple[Case, ...] = (
     Case("SIGKILL Ray's container on the head", EVIDENCE, on(HEAD, "docker", "kill", RAY)),
     Case("SIGKILL Ray's container on a worker", EVIDENCE, on(WORKER, "docker", "kill", RAY)),
     Case("SIGKILL the engine's container", EVIDENCE, on(HEAD, "docker", "kill", ENGINE)),
-    Case("SIGSTOP everything in a worker's container", HANG, partial(frozen, WORKER)),
-    Case("SIGSTOP everything in the head's containers", HANG, partial(frozen, HEAD)),
+    Case("SIGSTOP everything in a worker's container", HANG, frozen(WORKER, RAY)),
+    Case("SIGSTOP everything in Ray's container on the head", HANG, frozen(HEAD, RAY)),
+    Case("SIGSTOP everything in the engine's container", HANG, frozen(HEAD, ENGINE)),
+    Case("SIGSTOP everything in the head's containers", HANG, frozen(HEAD, RAY, ENGINE)),
     Case("docker rm -f of Ray on the head", EVIDENCE, on(HEAD, "docker", "rm", "-f", RAY)),
     Case("docker rm -f of Ray on a worker", EVIDENCE, on(WORKER, "docker", "rm", "-f", RAY)),
     Case("docker rm -f of the engine", EVIDENCE, on(HEAD, "docker", "rm", "-f", ENGINE)),

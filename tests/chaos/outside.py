@@ -28,6 +28,7 @@ class Process:
     process: int
     command: str
     life: str
+    control_groups: str
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -56,10 +57,10 @@ def processes(lab: Lab) -> Iterator[Process]:
             bare.append((int(directory.name), command, control_groups))
         elif life and (host := host_of(lab, control_groups)):
             lives[control_groups] = life
-            yield Process(host, int(directory.name), command, life)
+            yield Process(host, int(directory.name), command, life, control_groups)
     for number, command, control_groups in bare:
         if control_groups in lives:
-            yield Process(host_of(lab, control_groups), number, command, lives[control_groups])
+            yield Process(host_of(lab, control_groups), number, command, lives[control_groups], control_groups)
 
 
 def host_of(lab: Lab, control_groups: str) -> str:
