@@ -41,6 +41,12 @@ chaos: system install ## The fault matrix against a lab that serves: each case t
 	@$(BIN)/pyinfra inventory.py deploy.py -y
 	@$(BIN)/python -m tests.chaos.run
 
+.PHONY: chaos-long
+chaos-long: system install ## The fault matrix's cables that are out for ten minutes, each three times: an hour and a quarter
+	@$(BIN)/gx10 lab up
+	@$(BIN)/pyinfra inventory.py deploy.py -y
+	@$(BIN)/python -m tests.chaos.run --long --only "cut for 600"
+
 .PHONY: soak-gang
 soak-gang: system install ## Half an hour of prefills of 200 000 tokens, bursts, long answers and idle times: no restart
 	@$(BIN)/gx10 lab up
