@@ -116,6 +116,25 @@ def test_a_token_after_the_last_word_of_a_host_buys_no_time(world: World) -> Non
     assert world.conductor.now["incident"]["host"] == WORKER
 
 
+@pytest.mark.parametrize(
+    ("silent", "host", "said"),
+    [
+        (NAMES[1:], HEAD, f"no other host answers {HEAD} (its own cable may be out) "),
+        (NAMES[2:], NAMES[2], f"{NAMES[2]}, {NAMES[3]} do not answer "),
+        ((WORKER,), WORKER, f"{WORKER} does not answer "),
+    ],
+    ids=["all others", "two", "one"],
+)
+def test_a_head_that_hears_nobody_suspects_its_own_cable(
+    world: World, silent: tuple[str, ...], host: str, said: str
+) -> None:
+    world.pass_time(10)
+    world.cut.update(silent)
+    world.until("ending", 60)
+    incident = world.conductor.now["incident"]
+    assert (incident["host"], incident["reason"].startswith(said)) == (host, True), incident
+
+
 @pytest.mark.parametrize("victims", [(WORKER,), (HEAD,), NAMES], ids=["worker", "head", "all"])
 def test_hosts_that_lose_power_are_waited_for_and_cost_nothing(world: World, victims: tuple[str, ...]) -> None:
     world.power_off(*victims)

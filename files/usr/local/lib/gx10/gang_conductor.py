@@ -90,6 +90,17 @@ class Conductor:
         """For how long a host has not answered."""
         return self.clock() - self.links[name].heard
 
+    def _quiet(self, seconds):
+        """Hosts that have not answered for longer."""
+        return [name for name in self.links if self._silent(name) > seconds]
+
+    def _unheard(self, quiet, more):
+        """That hosts do not answer, as (host, sentence); where no other is heard, the head's own cable is likelier."""
+        others = [name for name in self.links if name != self.head]
+        if len(others) > 1 and set(others) <= set(quiet):
+            return self.head, f"no other host answers {self.head} (its own cable may be out) {more}"
+        return quiet[0], f"{', '.join(quiet)} {'do' if len(quiet) > 1 else 'does'} not answer {more}"
+
     def _loss(self):
         """Evidence that the life is over, as (host, sentence); nothing while there is none."""
         life = self.now["life"]
@@ -112,9 +123,8 @@ class Conductor:
     def _wedge(self):
         """That the engine hangs, as (host, sentence), with the host that may be why; nothing while it does not."""
         wedged = self.liveness.wedged
-        quiet = [name for name in self.links if self._silent(name) > self.config["silence_seconds"]]
-        if wedged and quiet:
-            return quiet[0], f"{', '.join(quiet)} does not answer, and {wedged}"
+        if wedged and (quiet := self._quiet(self.config["silence_seconds"])):
+            return self._unheard(quiet, f"while {wedged}")
         return ("", wedged) if wedged else None
 
     # Steps
@@ -251,8 +261,9 @@ class Conductor:
     def _starting(self):
         if loss := self._loss():
             self._end(loss[1], host=loss[0])
-        elif lost := [name for name in self.links if self._silent(name) > self.config["lease_seconds"]]:
-            self._end(f"{lost[0]} does not answer over the fabric", host=lost[0], counts=False)
+        elif self._quiet(self.config["lease_seconds"]):
+            host, reason = self._unheard(self._quiet(self.config["silence_seconds"]), "over the fabric")
+            self._end(reason, host=host, counts=False)
         elif any(link.report and link.report["leaving"] for link in self.links.values()):
             self._end("a host is to stop", planned=True)
         elif self.clock() > self.now["deadline"]:
@@ -273,6 +284,7 @@ class Conductor:
         now = self.clock()
         if lost := self._loss() or self._wedge():
             return self._end(lost[1], host=lost[0])
+        quiet = self._quiet(self.config["silence_seconds"])
         for name, link in self.links.items():
             silent = self._silent(name)
             if silent <= self.config["silence_seconds"]:
@@ -281,7 +293,8 @@ class Conductor:
                 self.liveness.urge(URGENT_SECONDS)
                 patience = URGENT_SECONDS + 2
                 if silent > self.config["silence_seconds"] + patience and not self.liveness.alive_since(now - patience):
-                    return self._end(f"{name} does not answer for {silent:.0f} s, and no token comes", host=name)
+                    host, reason = self._unheard(quiet, f"for {silent:.0f} s, and no token comes")
+                    return self._end(reason, host=host)
             elif name not in self.quiet_told:
                 self.quiet_told.add(name)
                 self.tell(f"{name} does not answer, but tokens come from all ranks: its supervisor is to be looked at")
