@@ -135,6 +135,18 @@ def test_a_head_that_hears_nobody_suspects_its_own_cable(
     assert (incident["host"], incident["reason"].startswith(said)) == (host, True), incident
 
 
+@pytest.mark.parametrize("lease", [20, 5], ids=["longer than silence", "shorter"])
+def test_a_start_without_the_other_hosts_ends_and_names_them_all(tmp_path: Path, lease: float) -> None:
+    world = World(tmp_path, lease_seconds=lease)
+    world.loads = False
+    world.until("starting")
+    world.cut.update(NAMES[1:])
+    assert world.until("ending", 60) <= lease + 2
+    incident = world.conductor.now["incident"]
+    assert incident["reason"] == f"no other host answers {HEAD} (its own cable may be out) over the fabric"
+    assert world.conductor.past["failures"] == [], "no attempt of its own is spent"
+
+
 @pytest.mark.parametrize("victims", [(WORKER,), (HEAD,), NAMES], ids=["worker", "head", "all"])
 def test_hosts_that_lose_power_are_waited_for_and_cost_nothing(world: World, victims: tuple[str, ...]) -> None:
     world.power_off(*victims)

@@ -259,10 +259,12 @@ class Conductor:
         self._enter("starting", "")
 
     def _starting(self):
+        # Who has just fallen silent is named too, though only a lease that is over ends a start.
+        quiet = self._quiet(min(self.config["silence_seconds"], self.config["lease_seconds"]))
         if loss := self._loss():
             self._end(loss[1], host=loss[0])
-        elif self._quiet(self.config["lease_seconds"]):
-            host, reason = self._unheard(self._quiet(self.config["silence_seconds"]), "over the fabric")
+        elif any(self._silent(name) > self.config["lease_seconds"] for name in quiet):
+            host, reason = self._unheard(quiet, "over the fabric")
             self._end(reason, host=host, counts=False)
         elif any(link.report and link.report["leaving"] for link in self.links.values()):
             self._end("a host is to stop", planned=True)
