@@ -35,22 +35,21 @@ test: system install ## Everything: `make check`, then the tests on the lab's ho
 	@scripts/check
 	@scripts/test-lab
 
-.PHONY: chaos
-chaos: system install ## The fault matrix against a lab that serves: each case three times, results in .cache/chaos.json
+.PHONY: served
+served: system install
 	@$(BIN)/gx10 lab up
 	@$(BIN)/pyinfra inventory.py deploy.py -y
+
+.PHONY: chaos
+chaos: served ## The fault matrix against a lab that serves: each case three times, results in .cache/chaos.json
 	@$(BIN)/python -m tests.chaos.run
 
 .PHONY: chaos-long
-chaos-long: system install ## The fault matrix's cables that are out for ten minutes, each three times: an hour and a quarter
-	@$(BIN)/gx10 lab up
-	@$(BIN)/pyinfra inventory.py deploy.py -y
+chaos-long: served ## The fault matrix's cables that are out for ten minutes, each three times: an hour and a quarter
 	@$(BIN)/python -m tests.chaos.run --long --only "cut for 600"
 
 .PHONY: soak-gang
-soak-gang: system install ## Half an hour of prefills of 200 000 tokens, bursts, long answers and idle times: no restart
-	@$(BIN)/gx10 lab up
-	@$(BIN)/pyinfra inventory.py deploy.py -y
+soak-gang: served ## Half an hour of prefills of 200 000 tokens, bursts, long answers and idle times: no restart
 	@$(BIN)/python -m tests.chaos.soak
 
 .PHONY: bench-noop

@@ -95,11 +95,15 @@ class Weights:
         """The manifest on a host, and what of it is proven."""
         return Stored.of(self.told(on)["model"])
 
+    @property
+    def pinned(self) -> dict[str, str] | None:
+        """Repository and revision that the recipe pins; None where it pins none."""
+        return self.hub.source if self.hub and self.hub.revision else None
+
     def holding(self) -> Holding:
         """Which weights are right, and who holds them."""
         stored = {name: self.stored(name) for name in self.hosts}
-        source = self.hub.source if self.hub and self.hub.revision else None
-        return holding(stored, self.keeper, self.recorded.digest(self.below), source)
+        return holding(stored, self.keeper, self.recorded.digest(self.below), self.pinned)
 
     def coming(self) -> str | None:
         """Digest of the manifest that the deploy leads to; None where only the source can tell.
@@ -109,8 +113,7 @@ class Weights:
         held = self.holding()
         if held.proven:
             return held.digest
-        pinned = self.hub.source if self.hub and self.hub.revision else None
-        known = pinned is None or self.recorded.source(self.below) == pinned
+        known = self.pinned is None or self.recorded.source(self.below) == self.pinned
         return self.recorded.digest(self.below) if known else None
 
     def rooms(self) -> list[Room]:
