@@ -8,6 +8,7 @@ import time
 import pytest
 
 from gx10.lab.lab import Lab
+from tests.chaos.cases import signalled
 from tests.chaos.load import Load
 from tests.chaos.outside import Watcher, picture, processes
 
@@ -32,8 +33,7 @@ def serving_after(lab: Lab, life: str) -> str:
 def test_a_rank_that_is_killed_brings_the_whole_gang_back_as_another_life(served: Lab) -> None:
     life = serving_after(served, "")
     with Watcher(served) as watcher:
-        rank = next(one for one in processes(served) if one.host == "gx10-3" and "RayWorkerProc" in one.command)
-        rank.send(signal.SIGKILL)
+        signalled("actor of a worker", signal.SIGKILL, served)
         after = serving_after(served, life)
     assert {one.life for one in processes(served)} == {after}
     assert watcher.lives >= {life, after}
