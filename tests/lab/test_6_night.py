@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,9 +23,9 @@ KINDS = (FILES[0], FILES[4], UNITS_AND_LIVE[1], UNITS_AND_LIVE[6], GANG[3], CONT
 
 
 @pytest.fixture
-def lab(served: Lab) -> Iterator[Lab]:
-    """The lab, serving; nights are left ended."""
-    yield served
+def lab(served: Lab) -> Lab:
+    """The lab, serving."""
+    return served
 
 
 def test_a_night_puts_back_and_reports_and_the_next_one_is_quiet(lab: Lab) -> None:

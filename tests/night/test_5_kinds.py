@@ -1,4 +1,4 @@
-"""Every kind of drift is found by the installed unit, on its host, in its class, and put back or reported as that says."""
+"""Every kind of drift is found by the installed unit, on its host, in its class, and dealt with as that says."""
 
 from __future__ import annotations
 
