@@ -26,7 +26,7 @@ def _control(*words: str) -> None:
     from gx10.remote import ssh_arguments  # noqa: PLC0415 - only where a host is asked
 
     description = described()
-    told = ["python3", CONTROL, *words]
+    told = [CONTROL, *words]
     done = subprocess.run([*ssh_arguments(description, description.cluster.head), shlex.join(told)], check=False)
     sys.exit(ERROR if done.returncode else 0)
 
@@ -85,7 +85,7 @@ def why() -> None:
     from gx10.remote import run  # noqa: PLC0415
 
     description = described()
-    answer = run(description, description.cluster.head, ["python3", EXPLAIN])
+    answer = run(description, description.cluster.head, [EXPLAIN])
     if not answer.ok:
         click.echo(
             f"The head {description.cluster.head} does not say: {answer.reason}. Is it on, and is its management "

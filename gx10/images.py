@@ -37,7 +37,7 @@ def places(description: Description) -> list[Place]:
     """Ask every host and the control node at once."""
     cluster, reference = description.cluster, description.image_reference
     policy, archive = description.image_policy(reference), str(cluster.paths.archive)
-    listing = ["python3", f"/{PROGRAMS}/archive.py", "list", "--archive", archive]
+    listing = [f"/{PROGRAMS}/archive.py", "list", "--archive", archive]
     kept = {"transfers": transfers_file(cluster)}
 
     def question(host: str) -> list[str]:

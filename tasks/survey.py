@@ -5,11 +5,13 @@ from __future__ import annotations
 from gx10.engine import gang_files, host_files, units, watch_files
 from gx10.engine.description import Description
 from gx10.engine.image_inputs import archive_name
-from gx10.engine.live import live_question
+from gx10.engine.live import filter_question, live_question
+from gx10.engine.placed import HOSTS_FILE, TITLE, unit_names
 from gx10.engine.preflight import COMMANDS
 from gx10.facts import (
     DockerState,
     FileStates,
+    FilterState,
     HostOffer,
     ImageLeftovers,
     LiveState,
@@ -20,9 +22,9 @@ from gx10.facts import (
 from gx10.operations.asking import Question
 from gx10.operations.files import marks
 from gx10.reconcile.described import applied_file
-from tasks.host import HOSTS_FILE, TITLE, host_entries
+from tasks.host import host_entries
 from tasks.model import weights_of
-from tasks.ray import gang_entries, gang_units
+from tasks.ray import gang_entries
 from tasks.watch import watch_entries, watch_question
 
 
@@ -32,7 +34,7 @@ def questions(description: Description, host: str) -> list[Question]:
     services = [host_files.SHARE_UNIT, host_files.FIREWALL_UNIT]
     markers = [host_files.running_marker(unit) for unit in [*services, gang_files.GANG_UNIT]]
     entries = [*host_entries(description, host), *gang_entries(description, host), *watch_entries(description, host)]
-    own = [watch_files.KNOWN_HOSTS, applied_file(description)[0]]
+    own = [watch_files.KNOWN_HOSTS, applied_file(description)[0], host_files.daemon_record(cluster)]
     archive = str(cluster.paths.archive)
     return [
         (HostOffer, {"paths": offered_paths(description), "commands": list(COMMANDS)}),
@@ -49,7 +51,7 @@ def questions(description: Description, host: str) -> list[Question]:
                 "sysctls": list(cluster.host.sysctls),
                 "packages": list(cluster.host.packages),
                 "groups": ["docker"],
-                "units": [*services, *gang_units(description, host), *watch_files.OWN_UNITS],
+                "units": [*unit_names(description, host), host_files.SYSCTL_UNIT],
             },
         ),
         (
@@ -60,6 +62,7 @@ def questions(description: Description, host: str) -> list[Question]:
         (ImageLeftovers, {"policy": description.image_policy(description.image_reference)}),
         (StoredContent, weights_of(description).question),
         *([(WatchState, watch_question(description, host))] if cluster.reconcile.enabled else []),
+        (FilterState, filter_question(description, host)),
         # Last, so that its clock is the least old.
         (LiveState, live_question(description, host)),
     ]

@@ -9,6 +9,7 @@ from pyinfra.api import deploy
 
 from gx10.engine import watch_files
 from gx10.engine.description import Description
+from gx10.engine.live import live_question
 from gx10.operations.files import Directory, File, files_described
 from gx10.operations.system import units_enabled
 from gx10.operations.watch import (
@@ -78,5 +79,8 @@ def watch(description: Description) -> None:
         name="Let the reconciler log in", watch=question, node=node, origin=addresses[node],
     )  # fmt: skip
     units_enabled(
-        name="Run the reconciler every night", units=[watch_files.TIMER] if host.name == node else [], running=True
+        name="Run the reconciler every night",
+        units=[watch_files.TIMER] if host.name == node else [],
+        running=True,
+        live=live_question(description, host.name),
     )

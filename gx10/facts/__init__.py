@@ -170,16 +170,16 @@ class LiveState(Probe):
 
     probe = "live"
 
-    def command(  # noqa: PLR0917 - pyinfra gives them by name
-        self,
-        nft: dict[str, str] | None = None,
-        containers: list[str] | None = None,
-        services: list[str] | None = None,
-        owned: list[str] | None = None,
-        units: list[str] | None = None,
-        free: list[str] | None = None,
-    ) -> str:
-        """Ask about a firewall table, services, directories and file systems; `containers` are those that belong."""
-        asked = {"containers": containers, "services": services, "owned": owned, "units": units, "free": free}
-        told: dict[str, Any] = {key: value or [] for key, value in asked.items()}
-        return probe_command(self.probe, told | ({"nft": nft} if nft else {}))
+    def command(self, **asked: Any) -> str:  # noqa: ANN401 - JSON
+        """Ask what `gx10.engine.live.live_question` spells."""
+        return probe_command(self.probe, asked)
+
+
+class FilterState(Probe):
+    """Rules of packet filters that stop what the gang needs."""
+
+    probe = "filters"
+
+    def command(self, own: str, flows: list[dict[str, Any]]) -> str:
+        """Ask about flows as `gx10.engine.live.filter_question` spells them; the rules of `own` are left out."""
+        return probe_command(self.probe, {"own": own, "flows": flows})

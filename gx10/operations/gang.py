@@ -137,9 +137,7 @@ def generation_serving(gang: Gang, unit: str, seconds: int) -> Commands:
     if not (any(older) if older else drifted(unit, state, "active", drift=Drift.HEAL)):
         return
     verb = ["restart", "--reason", "another generation is described"] if older else ["start"]
-    yield Narrated(
-        "python3", CONTROL, verb[0], *map(QuoteString, verb[1:]), "--generation", described, "--seconds", str(seconds)
-    )
+    yield Narrated(CONTROL, verb[0], *map(QuoteString, verb[1:]), "--generation", described, "--seconds", str(seconds))
 
 
 @operation(drift=Drift.REPORT)

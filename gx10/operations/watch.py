@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pyinfra import host
@@ -18,7 +18,7 @@ from gx10.reconcile.classes import Drift
 from .asking import ask
 from .commands import Command, Commands, Narrated, elsewhere
 from .declared import drifted, operation
-from .files import File, put_command, told_state
+from .files import Directory, File, put_command, told_state, topmost
 
 ENVIRONMENT_PROGRAM = "/usr/local/lib/gx10/environment.py"
 NO_SHELL = "/usr/sbin/nologin"
@@ -66,27 +66,37 @@ def reconciler_user(watch: Mapping[str, Any], node: str, home: str) -> Commands:
 
 @operation(drift=Drift.HEAL)
 def project_deployed(watch: Mapping[str, Any], node: str, root: str, files: Mapping[str, bytes]) -> Commands:
-    """Have the project, file by file as it is deployed from; a file that does not belong is taken away.
+    """Have the project, file by file as it is deployed from; whatever does not belong is taken away.
 
-    It is a copy that only deploys write, and what lies in it is run as root everywhere.
+    It is a copy that only deploys write, and what lies in it is run as root everywhere: byte code, a package or a link
+    of a module's name would be loaded in place of the module.
     """
     if elsewhere([node]):
         return
     found = ask(WatchState, **watch)["project"]
-    wanted = {name: [hashlib.sha256(text).hexdigest(), "644", 0] for name, text in files.items()}
+    parents = sorted({str(parent) for name in files for parent in PurePosixPath(name).parents})
+    wanted = {name: ["directory", "755", 0] for name in parents}
+    wanted |= {name: [hashlib.sha256(text).hexdigest(), "644", 0] for name, text in files.items()}
     wrong = [
         name
-        for name, told in wanted.items()
-        if found.get(name) != told and drifted(f"{root}/{name}", _told(found.get(name)), _told(told))
+        for name, described in wanted.items()
+        if found.get(name) != described and drifted(str(Path(root, name)), _told(found.get(name)), _told(described))
     ]
-    others = [name for name in found if name not in wanted and drifted(f"{root}/{name}", "a file", "absent")]
-    if not wrong and not others:
+    strangers = [
+        name
+        for name in topmost(name for name in found if name not in wanted)
+        if drifted(f"{root}/{name}", "a directory" if found[name][0] == "directory" else "a file", "absent")
+    ]
+    # What stands in a directory's place would lead the files elsewhere.
+    in_the_way = [name for name in wrong if name in parents and found.get(name, ["directory"])[0] != "directory"]
+    if not wrong and not strangers:
         host.noop(f"{len(files)} files are as described")
         return
+    if strangers or in_the_way:
+        yield Command("rm", "-rf", "--", *(QuoteString(str(Path(root, name))) for name in [*strangers, *in_the_way]))
     if wrong:
-        yield put_command([File(f"{root}/{name}", files[name]) for name in wrong])
-    if others:
-        yield Command("rm", "-f", "--", *(QuoteString(f"{root}/{name}") for name in others))
+        entries = [Directory(str(Path(root, name))) for name in wrong if name in parents]
+        yield put_command([*entries, *(File(f"{root}/{name}", files[name]) for name in wrong if name in files)])
 
 
 @operation(drift=Drift.HEAL)
@@ -137,7 +147,7 @@ def key_authorized(watch: Mapping[str, Any], node: str, origin: Sequence[str]) -
         return
     program = Path(__file__).with_name("put_key.py").read_text(encoding="utf-8")
     told = {"login": watch["login"], "comment": watch["comment"], "line": line}
-    yield Command("python3", "-c", QuoteString(program), _stdin=json.dumps(told))
+    yield Command("python3", "-I", "-c", QuoteString(program), _stdin=json.dumps(told))
 
 
 def _here(watch: Mapping[str, Any], on_node: bool) -> dict[str, Any]:

@@ -90,5 +90,14 @@ def _names(project: Path) -> Iterator[str]:
     for part in PARTS:
         for path in (project / part).rglob("*"):
             name = path.relative_to(project).as_posix()
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and not _made_by_running(path.relative_to(project)):
                 yield name
+
+
+def _made_by_running(path: Path) -> bool:
+    """Whether a file is byte code, a library or a tool's cache: nothing that is described, wherever it lies."""
+    return (
+        "__pycache__" in path.parts
+        or any(part.startswith(".") for part in path.parts)
+        or path.suffix in {".pyc", ".so"}
+    )

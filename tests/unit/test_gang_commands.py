@@ -100,9 +100,9 @@ def test_why_names_who_died_first_how_and_the_last_words(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["stop"], "python3 /usr/local/lib/gx10/gang_control.py stop"),
-        (["restart", "--drain-timeout", "5"], "python3 /usr/local/lib/gx10/gang_control.py restart --drain-timeout 5"),
-        (["start", "--full"], "python3 /usr/local/lib/gx10/gang_control.py start --full"),
+        (["stop"], "/usr/local/lib/gx10/gang_control.py stop"),
+        (["restart", "--drain-timeout", "5"], "/usr/local/lib/gx10/gang_control.py restart --drain-timeout 5"),
+        (["start", "--full"], "/usr/local/lib/gx10/gang_control.py start --full"),
     ],
 )
 def test_verbs_ask_the_heads_supervisor(command: list[str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:

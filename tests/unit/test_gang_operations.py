@@ -203,9 +203,12 @@ def test_other_drop_ins_are_told_also_of_the_supervisor_itself(world: World, mon
     assert {*gang_units(DESCRIBED, HEAD)} <= {*question["units"]}
     own = supervisor_drop_ins(DESCRIBED.cluster, HEAD)
     added = [f"/etc/systemd/system/{GANG_UNIT}.d/mine.conf", f"/run/systemd/system/{ENGINE_UNIT}.d/mine.conf"]
-    told = {"extra": {}, "others": {}, "drop_ins": {ENGINE_UNIT: [*own, added[1]], GANG_UNIT: [added[0]]}}
+    told = {
+        "extra": {}, "others": {}, "packaged": [], "fragments": {}, "beside": {GANG_UNIT: [added[0]]}, "stops": [],
+        "drop_ins": {ENGINE_UNIT: [*own, added[1]], GANG_UNIT: [added[0]]},
+    }  # fmt: skip
     monkeypatch.setattr(live, "ask", lambda *_, **__: told)
     monkeypatch.setattr(live, "host", world.host)
     monkeypatch.setattr(live, "drifted", world.drifted)
-    world.look(live.nothing_added, live=question, known={*own})
+    world.look(live.nothing_added, live=question, filters={}, known={*own})
     assert world.classes == dict.fromkeys(added, Drift.REPORT)

@@ -193,14 +193,15 @@ def live(tmp_path: Path, asked: dict[str, Any], commands: dict[str, str] | None 
     return told
 
 
-def test_everything_that_lies_in_an_owned_directory_is_told_but_byte_code(tmp_path: Path) -> None:
+def test_everything_that_lies_in_an_owned_directory_is_told_byte_code_and_directories_too(tmp_path: Path) -> None:
     root = tmp_path / "owned"
     (root / "below/__pycache__").mkdir(parents=True)
     for name in ("one", "below/two", "below/__pycache__/x.pyc", ".hidden", ".x.gx10-partial"):
         (root / name).touch()
     (root / "link").symlink_to("one")
     told = live(tmp_path, {"owned": [str(root)]})
-    assert told["extra"] == {str(root): sorted(f"{root}/{name}" for name in (".hidden", "below/two", "link", "one"))}
+    lies = (".hidden", "below", "below/__pycache__", "below/__pycache__/x.pyc", "below/two", "link", "one")
+    assert told["extra"] == {str(root): sorted(f"{root}/{name}" for name in lies)}
 
 
 def test_containers_that_do_not_belong_are_told(tmp_path: Path) -> None:

@@ -66,14 +66,20 @@ def authorized(login):
 
 
 def files(root):
-    """Digest and mode of every file of a directory; byte code is nobody's."""
+    """Digest, mode and owner of everything in a directory, and of itself as `.`: byte code and links as well."""
+    top = pathlib.Path(root)
+    if not top.is_dir():
+        return {}
     told = {}
-    for path in sorted(pathlib.Path(root).rglob("*")):
-        if "__pycache__" in path.parts or (path.is_dir() and not path.is_symlink()):
-            continue
+    for path in [top, *(() if top.is_symlink() else sorted(top.rglob("*")))]:
         found = path.lstat()
-        digest = "link" if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
-        told[str(path.relative_to(root))] = [digest, format(found.st_mode & 0o7777, "o"), found.st_uid]
+        if path.is_symlink():
+            digest = "link"
+        elif path.is_dir():
+            digest = "directory"
+        else:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "other"
+        told[str(path.relative_to(top))] = [digest, format(found.st_mode & 0o7777, "o"), found.st_uid]
     return told
 
 

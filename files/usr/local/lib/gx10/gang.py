@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BEsXpycache_prefix=/dev/null
 """Supervises this host's part in the gang, and on the head the gang itself.
 
     gang.py --config FILE
@@ -186,7 +186,7 @@ def main():
     while True:
         if again:
             with agent.stepping:  # Never between noting a start and starting.
-                os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
+                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
         if leaving and until is None:
             agent.leaving = True
             until = time.monotonic() + config["drain_timeout_seconds"] + config["stop_timeout_seconds"] + 30

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BI
 """Asks the head's supervisor to start, stop or restart the gang, and tells what it is at until that is done.
 
     gang_control.py start [--full] | stop | restart  [--drain-timeout S] [--reason TEXT] [--generation G] [--seconds S]

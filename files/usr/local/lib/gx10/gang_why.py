@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BEsXpycache_prefix=/dev/null
 """Says in a few sentences why the gang does not serve, or what happened to it last, with evidence.
 
 gang_why.py [--incidents N]
