@@ -49,7 +49,12 @@ def questions(description: Description, host: str) -> list[Question]:
                 "sysctls": list(cluster.host.sysctls),
                 "packages": list(cluster.host.packages),
                 "groups": ["docker"],
-                "units": [*services, *gang_units(description, host), *watch_files.OWN_UNITS],
+                # Also where no engine belongs: a former head's is drained there.
+                "units": list(
+                    dict.fromkeys(
+                        [*services, *gang_units(description, host), gang_files.ENGINE_UNIT, *watch_files.OWN_UNITS]
+                    )
+                ),
             },
         ),
         (
