@@ -66,6 +66,18 @@ def test_the_head_in_office_names_the_foreign_one_with_since_when_and_how_many(w
     assert f'gx10_gang_foreign_orders{{cluster="four",head="{FORMER}",address="10.0.0.1"}}' in metrics
 
 
+def test_when_a_foreign_head_was_last_heard_stands_also_when_the_host_that_heard_it_falls_silent(world: World) -> None:
+    stop = {"key": "1 stop", "want": "stop", "cluster": "four", "head": FORMER}
+    world.agents[WORKER].answer(stop, ALL[FORMER])
+    heard = world.now
+    world.pass_time(5)
+    world.cut.add(WORKER)
+    world.pass_time(5)
+    (sender,) = world.conductor.picture()["foreign"]
+    assert (sender["since"], sender["last"]) == (pytest.approx(heard, abs=1.5), pytest.approx(heard, abs=1.5))
+    assert sender["hosts"] == [WORKER]
+
+
 def test_a_former_head_whose_rank_runs_ends_it_without_spending_its_budget(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.until("serving")

@@ -179,8 +179,9 @@ class Conductor:
         """Who else gave orders to hosts of this gang: whatever they refused, by sender."""
         senders = {}
         for name, link in self.links.items():
+            heard = self.wall() - self._silent(name)
             for told in (link.report or {}).get("foreign", []):
-                first, last = self.wall() - told["first_seconds"], self.wall() - told["last_seconds"]
+                first, last = heard - told["first_seconds"], heard - told["last_seconds"]
                 sender = senders.setdefault(
                     (told["head"], told["address"]),
                     {"head": told["head"], "address": told["address"], "cluster": told["cluster"], "orders": 0,
@@ -247,7 +248,7 @@ class Conductor:
         """End the own rank and order nobody; no attempt is spent, as none could come to anything."""
         for key in ("incident", "restore", "engine_gone"):
             self.now.pop(key, None)
-        self.now.update(planned=True, hosts_obey=heads)
+        self.now["planned"] = True
         self._move_door(2)
         self._enter("deposed", f"every other host obeys {', '.join(heads)}")
 
