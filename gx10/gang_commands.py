@@ -73,7 +73,11 @@ def _drain(seconds: float | None) -> list[str]:
 @click.command()
 @click.option("--full", is_flag=True, help="Take back what fallbacks gave up.")
 def start(full: bool) -> None:
-    """Start the gang, also after its budget was spent, and wait until it serves."""
+    """Start the gang, also after its budget was spent, and wait until it serves.
+
+    Exit status of start, stop and restart: 0 done, 2 it came out otherwise, 3 not within an hour, 1 the head cannot be
+    reached, 130 interrupted. What was asked for goes on in the last three.
+    """
     _control("start", *(["--full"] if full else []))
 
 
