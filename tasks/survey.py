@@ -51,7 +51,10 @@ def questions(description: Description, host: str) -> list[Question]:
                 "sysctls": list(cluster.host.sysctls),
                 "packages": list(cluster.host.packages),
                 "groups": ["docker"],
-                "units": [*unit_names(description, host), host_files.SYSCTL_UNIT],
+                # Also where no engine belongs: a former head's is drained there.
+                "units": list(
+                    dict.fromkeys([*unit_names(description, host), gang_files.ENGINE_UNIT, host_files.SYSCTL_UNIT])
+                ),
             },
         ),
         (

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api.command import QuoteString, StringCommand
 
 from gx10.engine.containers import Described
@@ -67,6 +67,33 @@ def _running(on: str, described: Mapping[str, Described]) -> dict[str, _Running]
             generation = "; ".join(deviations) or found["labels"].get(GENERATION_LABEL) or "no generation"
             running[name] = _Running(generation, how.fallback(found) if how else "")
     return running
+
+
+@operation(drift=Drift.RESTART)
+def former_head_drained(gang: Gang, unit: str, drain_seconds: int, stop_seconds: int) -> Commands:
+    """Have a host that runs the engine and is not the described head end its requests and stop, by its own supervisor.
+
+    `unit` is the engine's. Before any file of the gang changes on any host: from then on the hosts obey the described
+    head, and the ranks that the former one's requests run on end with their lease.
+    """
+    if host.name == gang.head:
+        host.noop("this host is the described head")
+        return
+    state = ask(SystemState, units=[unit])["units"].get(unit, {}).get("ActiveState")
+    if state in (None, "inactive", "failed"):
+        host.noop("no engine runs here")
+        return
+    if not drifted(f"{unit} on {host.name}", state, f"inactive: {gang.head} is head"):
+        return
+    if not host.state.is_executing:
+        logger.warning(
+            f"{host.print_prefix}{host.name} is head no more: its running requests end first, for up to "
+            f"{drain_seconds} s, then the gang stops here and starts under {gang.head}."
+        )
+    yield Narrated(
+        *(CONTROL, "stop", "--drain-timeout", str(drain_seconds)),
+        *("--reason", QuoteString(f"{gang.head} becomes the head"), "--seconds", str(drain_seconds + stop_seconds)),
+    )
 
 
 @operation(drift=Drift.GANG)

@@ -10,7 +10,18 @@ from gx10.lab.lab import Lab
 from gx10.reconcile.verdict import Status
 
 from ..drift.conftest import SEED
-from ..drift.injections import AROUND_UNITS, BESIDE, CONTENT, EVERY, FILES, GANG, OWN, REPORTED, UNITS_AND_LIVE, Injection
+from ..drift.injections import (
+    AROUND_UNITS,
+    BESIDE,
+    CONTENT,
+    EVERY,
+    FILES,
+    GANG,
+    OWN,
+    REPORTED,
+    UNITS_AND_LIVE,
+    Injection,
+)
 from ..drift.nights import Night, host_for, inject, pairs, undo
 from .installed import night as made_night
 
