@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -195,6 +196,24 @@ def test_an_environment_without_its_pip_is_refused_with_what_to_do(tmp_path: Pat
     arguments = ["--wheels", tmp_path / "wheels", "--lock", tmp_path / "lock", "--to", tmp_path / "env", "--path", "/x"]
     refused(run_program("environment", *arguments), "make reconcile-wheels")
     assert not (tmp_path / "env").exists()
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["refused", "after a run that died"])
+def test_an_environment_that_cannot_be_made_anew_leaves_the_old_one_in_its_place(tmp_path: Path, died: bool) -> None:
+    pip = tmp_path / "wheels/pip-1-py3-none-any.whl"
+    pip.parent.mkdir()
+    pip.write_bytes(b"no wheel")
+    (tmp_path / "lock").write_text(f"pip==1 --hash=sha256:{hashlib.sha256(b'no wheel').hexdigest()}")
+    old = tmp_path / ("env.before" if died else "env")
+    old.mkdir()
+    (old / "runs").write_text("from here")
+    if died:
+        (tmp_path / "env").mkdir()
+        (tmp_path / "env/half").touch()
+    arguments = ["--wheels", pip.parent, "--lock", tmp_path / "lock", "--to", tmp_path / "env", "--path", "/x"]
+    assert run_program("environment", *arguments).returncode == 1
+    assert [path.name for path in (tmp_path / "env").iterdir()] == ["runs"]
+    assert not (tmp_path / "env.before").exists()
 
 
 # The hook

@@ -70,9 +70,36 @@ def main():
     arguments = parser.parse_args()
     pip = pip_of(arguments.wheels, arguments.lock)
     root = arguments.to
-    shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     os.umask(0o022)
+    before = set_aside(root)
+    try:
+        made(root, pip, arguments)
+    except BaseException:
+        # Whoever runs from the old one, damaged as it may be, goes on doing so.
+        if before.exists():
+            shutil.rmtree(root, ignore_errors=True)
+            before.rename(root)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+    print(f"{root} holds what the lock names", flush=True)
+
+
+def set_aside(root):
+    """Move what stands there aside; where it returns to when nothing better can be made."""
+    before = root.with_name(f"{root.name}.before")
+    if before.exists() and not (root / SEAL).exists():
+        # A run that died while it made the new one: what it had moved aside is still the only whole one.
+        shutil.rmtree(root, ignore_errors=True)
+        return before
+    shutil.rmtree(before, ignore_errors=True)
+    if root.exists():
+        root.rename(before)
+    return before
+
+
+def made(root, pip, arguments):
+    """Make the environment, and seal it."""
     run("/usr/bin/python3", "-I", "-B", "-m", "venv", "--without-pip", root)
     python = root / "bin/python"
     run(
@@ -84,7 +111,6 @@ def main():
     (site / "gx10.pth").write_text(f"{arguments.path}\n")
     sealed = {"lock": hashlib.sha256(arguments.lock.read_bytes()).hexdigest(), "tree": tree(root)}
     (root / SEAL).write_text(json.dumps(sealed))
-    print(f"{root} holds what the lock names", flush=True)
 
 
 if __name__ == "__main__":
