@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from . import gang_files, host_files, units, watch_files
@@ -75,7 +76,8 @@ def filter_question(description: Description, name: str) -> dict[str, Any]:
             "destinations": [str(host.management)],
         }
     )
-    return {"own": FIREWALL_TABLE, "flows": [flow for flow in flows if flow["sources"] and flow["destinations"]]}
+    told = [flow for flow in flows if flow["sources"] and flow["destinations"]]
+    return {"own": FIREWALL_TABLE, "flows": json.dumps(told)}
 
 
 def _fabric_ports(description: Description, name: str, rail: int) -> list[tuple[int, int]]:

@@ -170,9 +170,26 @@ class LiveState(Probe):
 
     probe = "live"
 
-    def command(self, **asked: Any) -> str:  # noqa: ANN401 - JSON
+    def command(  # noqa: PLR0917 - pyinfra gives them by name
+        self,
+        nft: dict[str, str] | None = None,
+        containers: list[str] | None = None,
+        services: list[str] | None = None,
+        owned: list[str] | None = None,
+        units: list[str] | None = None,
+        unit_path: list[str] | None = None,
+        calendars: dict[str, str] | None = None,
+        daemon: str = "",
+        daemon_files: list[str] | None = None,
+        record: str = "",
+        free: list[str] | None = None,
+    ) -> str:
         """Ask what `gx10.engine.live.live_question` spells."""
-        return probe_command(self.probe, asked)
+        lists = {"containers": containers, "services": services, "owned": owned, "units": units, "free": free}
+        lists |= {"unit_path": unit_path, "daemon_files": daemon_files}
+        asked: dict[str, Any] = {key: value or [] for key, value in lists.items()}
+        asked |= {"calendars": calendars or {}, "daemon": daemon, "record": record}
+        return probe_command(self.probe, asked | ({"nft": nft} if nft else {}))
 
 
 class FilterState(Probe):
@@ -180,6 +197,6 @@ class FilterState(Probe):
 
     probe = "filters"
 
-    def command(self, own: str, flows: list[dict[str, Any]]) -> str:
+    def command(self, own: str, flows: str) -> str:
         """Ask about flows as `gx10.engine.live.filter_question` spells them; the rules of `own` are left out."""
         return probe_command(self.probe, {"own": own, "flows": flows})

@@ -58,6 +58,7 @@ ANOTHER_IMAGE = "tar c --files-from /dev/null | docker import - another:1 >/dev/
 RELOAD = "systemctl daemon-reload"
 STRONGER = "/run/systemd/system.control"
 AT_BOOT, SHARE = f"{UNITS}/multi-user.target.wants", f"{UNITS}/gx10-share.service"
+PACKAGES = "/opt/gx10/env-*/lib/python3*/site-packages"
 BYTE_CODE = f"{PROGRAMS}/__pycache__"
 DAEMON = "/etc/docker/daemon.json"
 CONFIGURED_ANEW = f"""
@@ -346,9 +347,9 @@ OWN = (
     Injection("library in the own project", "touch /opt/gx10/project/gx10/cli.so", r"/cli\.so$", where=HEAD),
     Injection("link in the own project", "ln -s /root /opt/gx10/project/gx10/status", r"/gx10/status$", where=HEAD),
     Injection("own project opened", "chmod 777 /opt/gx10/project/gx10", r"/opt/gx10/project/gx10$", where=HEAD),
-    Injection("byte code in the own environment", "touch /opt/gx10/env-*/lib/*/site-packages/click/__pycache__/x.pyc",
+    Injection("byte code in the own environment", f"touch $(echo {PACKAGES})/click/__pycache__/x.pyc",
               r"/opt/gx10/env-", where=HEAD, alone=True),
-    Injection("link in the own environment", "ln -s /root /opt/gx10/env-*/lib/python3*/site-packages/yaml_",
+    Injection("link in the own environment", f"ln -s /root $(echo {PACKAGES})/yaml_",
               r"/opt/gx10/env-", where=HEAD, alone=True),
     Injection("what the daemon was is forgotten", "rm /var/lib/gx10/docker-served.json", r"docker-served\.json$"),
     Injection("what the daemon was is forged", "echo '{}' > /var/lib/gx10/docker-served.json", r"docker-served\.json$",

@@ -195,7 +195,9 @@ def test_of_ipv6_only_a_rule_that_names_a_port_is_told(tmp_path: Path) -> None:
 
 def test_the_tables_of_a_lab_host_are_not_told(tmp_path: Path) -> None:
     env = command_on_path(tmp_path, "nft", f"print(open({str(LAB)!r}).read())")
-    command_on_path(tmp_path, "iptables-nft-save", f"print(open({str(DOCKER)!r}).read())")
+    command_on_path(
+        tmp_path, "iptables-nft-save", f"print(open({str(LAB.with_suffix('').with_suffix('.iptables'))!r}).read())"
+    )
     command_on_path(tmp_path, "ip6tables-nft-save", "print()")
     assert ask("filters", filter_question(DESCRIBED, "gx10-2"), env) == {"stops": []}
 

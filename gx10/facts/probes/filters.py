@@ -1,4 +1,4 @@
-"""Which rules of packet filters stop what the gang needs: argv[1] is JSON {"own": table, "flows": [...]}; prints JSON.
+"""Which rules of packet filters stop what the gang needs: argv[1] is JSON {"own": table, "flows": JSON}; prints JSON.
 
 A flow is {"direction": "in" or "out", "interface", "sources": [address], "destinations": [address], "ports": [[first,
 last]]}; an address that is null can be any. Each flow is led through the rules as the kernel would lead its first
@@ -407,7 +407,7 @@ for family, names in (("ip", "/proc/net/ip_tables_names"), ("ip6", "/proc/net/ip
     if held and shutil.which(saver(family, "legacy")):
         saved[family, "legacy"] = output(saver(family, "legacy"))
 numbers = numbers_in(ruleset_text + "\n".join(saved.values()))
-packets = [packet for flow in asked["flows"] for packet in packets_of(flow, numbers)]
+packets = [packet for flow in json.loads(asked["flows"]) for packet in packets_of(flow, numbers)]
 found = {}
 
 
