@@ -17,24 +17,27 @@ CARRIED = {
     "content": ("manifest",),
     "leftovers": ("manifest", "proof", "landing", "image_store", "docker_image", "image_gc"),
     "sample": ("manifest", "proof", "landing"),
+    "reconciler_wheels": ("environment",),
     "watch": ("environment",),
 }
 """Modules of the host's programs that a probe uses, each after those that it imports. The probe brings its own copies:
 the host's may be what has drifted, and what judges it must not fail or lie with it."""
 CARRY = """import base64, json, sys, types, zlib
-for name, text in json.loads(zlib.decompress(base64.b64decode({packed!r}))):
+for name, text in json.loads({texts}):
     module = sys.modules[name] = types.ModuleType(name)
     exec(compile(text, name, "exec"), module.__dict__)
 """
 
 
 @cache
-def _source(probe: str) -> str:
+def _source(probe: str, *, packed: bool) -> str:
+    """A probe with the modules that it uses; not packed where all probes of a survey are packed as one."""
     source = (PROBES / f"{probe}.py").read_text(encoding="utf-8")
     modules = [(name, (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")) for name in CARRIED.get(probe, ())]
     if not modules:
         return source
-    return CARRY.format(packed=_packed(modules)) + source
+    texts = f"zlib.decompress(base64.b64decode({_packed(modules)!r}))" if packed else repr(json.dumps(modules))
+    return CARRY.format(texts=texts) + source
 
 
 def _packed(texts: object) -> str:
@@ -44,7 +47,7 @@ def _packed(texts: object) -> str:
 def probe_words(probe: str, asked: dict[str, Any]) -> list[str]:
     """The command that runs a probe on a host with what is asked of it."""
     # Isolated and without site: half the start-up time, and nothing of the host's own Python can interfere.
-    return ["python3", "-I", "-S", "-c", _source(probe), json.dumps(asked, sort_keys=True)]
+    return ["python3", "-I", "-S", "-c", _source(probe, packed=True), json.dumps(asked, sort_keys=True)]
 
 
 def probe_command(probe: str, asked: dict[str, Any]) -> str:
@@ -54,7 +57,7 @@ def probe_command(probe: str, asked: dict[str, Any]) -> str:
 
 def survey_words(questions: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
     """One command that runs several probes in one process, each answering with one line; null where one failed."""
-    programs = _packed({probe: _source(probe) for probe in sorted({probe for probe, _ in questions})})
+    programs = _packed({probe: _source(probe, packed=False) for probe in sorted({probe for probe, _ in questions})})
     return probe_words("survey", {"programs": programs, "questions": [list(question) for question in questions]})
 
 

@@ -8,6 +8,7 @@ from pyinfra.api import deploy
 from gx10.engine.description import Description
 from gx10.engine.gang_files import GENERATION_FILE, supervisor_drop_ins
 from gx10.engine.live import HOST_SERVICES, live_question
+from gx10.engine.roles import removed_paths
 from gx10.operations.live import host_as_its_peers, nothing_added
 from tasks.host import host_entries
 from tasks.ray import gang_entries
@@ -30,5 +31,11 @@ def live(description: Description) -> None:
     nothing_added(
         name="Look for what somebody added",
         live=question,
-        known={GENERATION_FILE, *(entry.path for entry in entries), *supervisor_drop_ins(cluster, host.name)},
+        # What a former role left is removed, and told, by the operation that removes it.
+        known={
+            GENERATION_FILE,
+            *(entry.path for entry in entries),
+            *supervisor_drop_ins(cluster, host.name),
+            *removed_paths(description, host.name),
+        },
     )
