@@ -108,14 +108,14 @@ def _one(description: Description, members: Members, name: str, address: str | N
     for other, each in hosts.items():
         if told.management in {str(each.management), *map(str, each.fabric)}:
             _refused(f"{told.management} is {other}, which is described in {file}.")
-    return Target(name, told)
+    return Target(name, told, members.former_programs(description))
 
 
 def _everybody(description: Description, members: Members) -> list[Target]:
     """Every host, the head last: it holds the lock, and the record."""
-    gone = [Target(name, each) for name, each in members.gone(description).items()]
-    cluster = description.cluster
-    return [*gone, *(Target(name, member(description, name)) for name in (*cluster.workers, cluster.head))]
+    cluster, former = description.cluster, members.former_programs(description)
+    gone = [Target(name, each, former) for name, each in members.gone(description).items()]
+    return [*gone, *(Target(name, member(description, name), former) for name in (*cluster.workers, cluster.head))]
 
 
 def _forget(description: Description, members: Members, name: str) -> NoReturn:

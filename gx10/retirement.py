@@ -53,6 +53,8 @@ class Target:
 
     name: str
     member: Member
+    former: tuple[str, ...] = ()
+    """Programs of earlier versions that may stand there."""
 
     def within(self, description: Description) -> Description:
         """The description as if it held this host, for whoever logs in to it."""
@@ -137,7 +139,7 @@ def known_members(description: Description) -> Members:
 
 def standing(description: Description, target: Target) -> Standing:
     """What stands on a host; raises RetireError where it cannot be told."""
-    remains = everything(description, target.member).question()
+    remains = everything(description, target.member, target.former).question()
     words = probes_words(("remains", remains), ("retirement", beside(description, target.member)))
     answer = ask(target.within(description), lambda _: words, [target.name], ASK_SECONDS)[target.name]
     if not answer.ok:

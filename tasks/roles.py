@@ -6,8 +6,9 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from gx10.engine.description import Description
+from gx10.engine.live import live_question
 from gx10.engine.roles import gang_remains, reconciler_remains
-from gx10.operations.members import gone_told, members_noted
+from gx10.operations.members import former_programs_left, gone_told, members_noted
 from gx10.operations.remains import role_left
 from gx10.reconcile.classes import Drift
 
@@ -23,6 +24,11 @@ def former_roles(description: Description) -> None:
     role_left(
         name="Remove what is left of a former reconciler",
         remains=reconciler_remains(description, host.name),
+    )
+    former_programs_left(
+        name="Remove programs of an earlier version",
+        description=description,
+        live=live_question(description, host.name),
     )
     members_noted(name="Note which hosts the cluster has had", description=description)
     gone_told(name="Tell which hosts are no longer described", description=description)

@@ -6,11 +6,17 @@ Every host keeps the same record, so that it outlives the loss of any, the head'
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .description import Description
+from .host_files import PROGRAMS
+from .host_files import programs as host_programs
+
+PROGRAM = re.compile(r"[a-z_]+\.py")
+"""A program's whole name: what a record says otherwise leads to no path."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Members:
 
     serial: int = 0
     hosts: dict[str, Member] = field(default_factory=dict)
+    programs: frozenset[str] = frozenset()
+    """Names of all programs that this package has ever put on hosts: one of another version is known by that."""
 
     @classmethod
     def newest(cls, records: Iterable[object]) -> Members:
@@ -54,7 +62,8 @@ class Members:
                 continue
             try:
                 hosts = {str(name): Member.read(told) for name, told in record["hosts"].items()}
-                found.append(cls(int(record["serial"]), hosts))
+                programs = frozenset(str(name) for name in record.get("programs", ()) if PROGRAM.fullmatch(str(name)))
+                found.append(cls(int(record["serial"]), hosts, programs))
             except (AttributeError, LookupError, TypeError, ValueError):
                 continue
         return max(found, key=lambda members: (members.serial, members.text()))
@@ -64,11 +73,14 @@ class Members:
         described = {name: member(description, name) for name in description.cluster.hosts}
         addresses = {each.management for each in described.values()}
         others = {name: each for name, each in self.hosts.items() if each.management not in addresses}
-        return self._changed({**{name: each for name, each in others.items() if name not in described}, **described})
+        kept = {name: each for name, each in others.items() if name not in described}
+        names = self.programs | program_names(description)
+        return self._changed({**kept, **described}, names)
 
     def without(self, *names: str) -> Members:
         """The record once hosts are retired or forgotten."""
-        return self._changed({name: each for name, each in self.hosts.items() if name not in names})
+        kept = {name: each for name, each in self.hosts.items() if name not in names}
+        return self._changed(kept, self.programs)
 
     def gone(self, description: Description) -> dict[str, Member]:
         """Hosts that are not described any more."""
@@ -78,10 +90,21 @@ class Members:
     def text(self) -> bytes:
         """As it stands on hosts."""
         hosts = {name: asdict(each) for name, each in sorted(self.hosts.items())}
-        return (json.dumps({"serial": self.serial, "hosts": hosts}, indent=1) + "\n").encode()
+        told = {"serial": self.serial, "hosts": hosts, "programs": sorted(self.programs)}
+        return (json.dumps(told, indent=1) + "\n").encode()
 
-    def _changed(self, hosts: dict[str, Member]) -> Members:
-        return self if hosts == self.hosts else Members(self.serial + 1, hosts)
+    def former_programs(self, description: Description) -> tuple[str, ...]:
+        """Paths of programs that an earlier version put on hosts and this one does not have."""
+        return tuple(f"/{PROGRAMS}/{name}" for name in sorted(self.programs - program_names(description)))
+
+    def _changed(self, hosts: dict[str, Member], programs: frozenset[str]) -> Members:
+        same = (hosts, programs) == (self.hosts, self.programs)
+        return self if same else Members(self.serial + 1, hosts, programs)
+
+
+def program_names(description: Description) -> frozenset[str]:
+    """Names of the programs that hosts get."""
+    return frozenset(path.rpartition("/")[2] for path in host_programs(description))
 
 
 def member(description: Description, name: str) -> Member:

@@ -5,6 +5,7 @@ Listed from the same functions that describe hosts, for the paths that the host 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from . import gang_files, host_files, units, watch_files
@@ -44,8 +45,11 @@ def watched(member: Member) -> Remains:
     )
 
 
-def everything(description: Description, member: Member) -> Remains:
-    """All of it, units in the order in which they are stopped: the supervisor ends its rank before its parts go."""
+def everything(description: Description, member: Member, former: Iterable[str] = ()) -> Remains:
+    """All of it, with programs of earlier versions.
+
+    Units stand in the order in which they are stopped: the supervisor ends its rank before its parts go.
+    """
     watch, parts = watched(member), gang_parts(description)
     gang = "/var/lib/gx10/gang"
     return Remains(
@@ -57,6 +61,7 @@ def everything(description: Description, member: Member) -> Remains:
             *(gang_files.SUPERVISOR_FILE, "/etc/gx10/images.json", "/etc/gx10/share.conf", "/etc/gx10/firewall.nft"),
             SYSCTLS,
             *host_files.programs(description),
+            *former,
             *(f"{member.state}/{name}" for name in STATE_FILES),
             f"{member.archive}/.gx10-proven.json",
         ),

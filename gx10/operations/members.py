@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyinfra import host
+from pyinfra.api.command import QuoteString
 
 from gx10.engine.description import Description
 from gx10.engine.members import Members, members_file
-from gx10.facts import FileStates, Kept
+from gx10.facts import FileStates, Kept, LiveState
 from gx10.reconcile.classes import Drift
 
 from .asking import ask
-from .commands import Commands, elsewhere
+from .commands import Command, Commands, elsewhere
 from .declared import drifted, operation
 from .files import File, put_command, told_state
 
@@ -27,6 +28,18 @@ def members_known(description: Description, hosts: Iterable[str]) -> Members:
     """The newest record of these hosts."""
     question = members_question(description)
     return Members.newest(ask(Kept, name, **question)["read"]["hosts"] for name in hosts)
+
+
+@operation(drift=Drift.HEAL)
+def former_programs_left(description: Description, live: Mapping[str, Any]) -> Commands:
+    """Remove programs that an earlier version of this package put here. Files that none did are told elsewhere."""
+    former = members_known(description, description.cluster.hosts).former_programs(description)
+    there = {path for paths in ask(LiveState, **live)["extra"].values() for path in paths}
+    going = [path for path in former if path in there and drifted(path, "a program of an earlier version", "absent")]
+    if not going:
+        host.noop("no program of an earlier version is left")
+        return
+    yield Command("rm", "-f", "--", *(QuoteString(path) for path in going))
 
 
 @operation(drift=Drift.HEAL)

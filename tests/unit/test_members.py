@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gx10.engine.description import Description, describe
+from gx10.engine.live import live_question
 from gx10.engine.members import Members, member
 from gx10.operations import members as operation
 from gx10.settings.cluster import Host
@@ -61,11 +62,22 @@ def test_the_newest_record_counts_and_one_that_cannot_be_read_says_nothing() -> 
     assert Members.newest(broken) == Members()
 
 
+def test_programs_of_an_earlier_version_are_known_by_the_record_and_nothing_else_is() -> None:
+    told = json.loads(ALL.text())
+    told["programs"] += ["earlier.py", "../../../etc/passwd", "x/y.py"]
+    earlier = Members.newest([told])
+    assert earlier.former_programs(DESCRIBED) == ("/usr/local/lib/gx10/earlier.py",)
+    assert earlier.with_described(DESCRIBED) is earlier, "it is known for as long as a host may still have it"
+    assert ALL.former_programs(DESCRIBED) == ()
+    assert earlier.without(HOSTS[3]).programs == earlier.programs
+
+
 class World:
     """Hosts with their records, and what the operations make of them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, records: dict[str, Members | None]) -> None:
         self.records, self.told = records, list[str]()
+        self.there = list[str]()
         self.here = SimpleNamespace(name=HOSTS[0], noop=lambda _: None)
         monkeypatch.setattr(operation, "ask", self.ask)
         monkeypatch.setattr(operation, "host", self.here)
@@ -74,6 +86,8 @@ class World:
 
     def ask(self, fact: object, on: str | None = None, **asked: Any) -> dict[str, Any]:  # noqa: ANN401
         kept = self.records[on or self.here.name]
+        if fact is operation.LiveState:
+            return {"extra": {"/usr/local/lib/gx10": self.there}}
         if fact is operation.Kept:
             return {"read": {"hosts": json.loads(kept.text()) if kept else None}}
         (path,) = asked["paths"]
@@ -87,6 +101,19 @@ class World:
 
     def look(self, what: Any, description: Description) -> int:  # noqa: ANN401 - pyinfra's own wrapper
         return len(list(what._inner.__wrapped__(description=description)))
+
+
+def test_a_program_that_this_version_dropped_goes_and_a_file_of_somebody_elses_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    earlier = replace(ALL, serial=7, programs=ALL.programs | {"earlier.py"})
+    world = World(monkeypatch, dict.fromkeys(HOSTS, earlier))
+    world.there = ["/usr/local/lib/gx10/manifest.py", "/usr/local/lib/gx10/earlier.py", "/usr/local/lib/gx10/mine.py"]
+    body: Any = operation.former_programs_left
+    (command,) = body._inner.__wrapped__(description=DESCRIBED, live=live_question(DESCRIBED, HOSTS[0]))
+    assert str(command) == "rm -f -- /usr/local/lib/gx10/earlier.py"
+    world.there.remove("/usr/local/lib/gx10/earlier.py")
+    assert list(body._inner.__wrapped__(description=DESCRIBED, live=live_question(DESCRIBED, HOSTS[0]))) == []
 
 
 def test_every_host_gets_the_newest_record_and_then_nothing_differs(monkeypatch: pytest.MonkeyPatch) -> None:
