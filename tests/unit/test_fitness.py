@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,12 @@ from typing import Any
 import pytest
 
 from gx10.engine import watch_files
+from gx10.engine.checked import check
 from gx10.engine.description import describe
 from gx10.engine.reconciler_wheels import locked, wheel_faults, wheels_question
 from gx10.engine.splits import Shape, products, split_faults
 from gx10.operations import fitness
-from gx10.settings import PROJECT
+from gx10.settings import PROJECT, SettingsError
 from tasks.model import shape_of
 
 from .test_probes import ask
@@ -124,20 +126,14 @@ def test_every_product_is_one() -> None:
     assert products(3) == ((3, 1), (1, 3))
 
 
-def test_the_guard_names_every_product_and_what_must_divide() -> None:
-    from gx10.engine.checked import check  # noqa: PLC0415 - beside its error
-    from gx10.settings import SettingsError  # noqa: PLC0415
-
-    from .test_members import HOSTS, without  # noqa: PLC0415
-
-    three = without(HOSTS[3]).cluster
-    from gx10.engine.guards.placement import _world_size  # noqa: PLC0415
-    from gx10.engine.guards.subject import Served  # noqa: PLC0415
-
-    checked = check("lab")
-    assert issubclass(SettingsError, Exception)
-    served = Served(checked.loaded.recipe, "recipe", SimpleNamespace(argv=(), placeholders=()), checked.command)  # type: ignore[arg-type]
-    (problem,) = _world_size(served, three)
+def test_the_guard_names_every_product_and_what_must_divide(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns(".*", "tests", "docs"))
+    file = tmp_path / "project/clusters/lab.yaml"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if not line.startswith("  gx10-4:")))
+    with pytest.raises(SettingsError) as error:
+        check("lab", tmp_path / "project")
+    (problem,) = error.value.problems
     assert "3 x 1 or 1 x 3" in problem.remedy
     assert "must divide the model's attention heads" in problem.remedy
 

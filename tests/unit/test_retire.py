@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,13 +17,15 @@ from click.testing import CliRunner, Result
 from gx10 import retire_commands, retirement
 from gx10.engine.description import describe
 from gx10.engine.members import Member, Members, member
-from gx10.engine.retirement import everything
+from gx10.engine.retirement import beside, everything
 from gx10.operations.files import marks
 from gx10.probes import PROBES
 from gx10.remote import Answer
 from gx10.retirement import NOTHING, RetireError, Standing, Target
 
+from .host_side import command_on_path, refused
 from .test_members import ALL, DESCRIBED, HOSTS, without
+from .test_probes import run as run_probe
 from .test_roles import SITUATIONS, described_paths, listed
 
 GONE = HOSTS[3]
@@ -299,3 +302,57 @@ def test_the_clusters_lines_leave_the_hosts_file_as_it_was(tmp_path: Path) -> No
         subprocess.run([sys.executable, "-c", PUT_BLOCK], input=json.dumps(told), text=True, check=True, timeout=60)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["hosts"]  # noqa: PTH208 - names as they are
+
+
+# What a host tells
+
+DOCKER = """
+import sys
+words = " ".join(sys.argv[1:])
+if words.startswith("image ls"):
+    assert "label=gx10.inputs" in words
+    print('{"Repository": "vllm-node", "Tag": "1", "ID": "sha256:aa"}')
+    print('{"Repository": "<none>", "Tag": "<none>", "ID": "sha256:bb"}')
+elif words.startswith("image inspect"):
+    print(7)
+elif words.startswith("container ls"):
+    print("gx10-ray")
+    print("mine")
+"""
+
+
+def told_by_host(tmp_path: Path, docker: str = DOCKER) -> subprocess.CompletedProcess[str]:
+    """The probe's answer where docker, nft and systemctl say what a test wants."""
+    commands = {
+        "docker": docker,
+        "nft": "import sys; sys.exit(1)",
+        "systemctl": "print('inactive'); raise SystemExit(3)",
+    }
+    env: dict[str, str] = {}
+    for name, program in commands.items():
+        env = command_on_path(tmp_path / "bin", name, program)
+    archive = tmp_path / "archive"
+    (archive / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+    (archive / "blobs/sha256/00").write_bytes(b"123")
+    (tmp_path / "models/tiny").mkdir(parents=True, exist_ok=True)
+    hosts = tmp_path / "hosts"
+    hosts.write_bytes(b"127.0.0.1 \xff\n# gx10: begin\n")
+    stays = replace(TARGET.member, archive=str(archive), model_root=str(tmp_path / "models"))
+    asked = {**beside(SHORTER, stays), "hosts": str(hosts), "login": pwd.getpwuid(os.getuid()).pw_name}
+    return run_probe("retirement", {**asked, "partition": str(tmp_path / "absent")}, env)
+
+
+def test_a_host_tells_what_is_there_by_reference_and_by_name(tmp_path: Path) -> None:
+    done = told_by_host(tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["images"] == {"vllm-node:1": 7, "sha256:bb": 7}
+    assert told["containers"] == ["gx10-ray"]
+    assert told["archive"] == {"files": 1, "bytes": 3}
+    assert (told["table"], told["engine"], told["models"]) == (False, "inactive", None)
+    assert Standing(NOTHING, told).names
+    assert told["hosts"][1] == "# gx10: begin"
+
+
+def test_a_docker_that_does_not_answer_is_an_error_and_not_an_absence(tmp_path: Path) -> None:
+    refused(told_by_host(tmp_path, "import sys; sys.exit('no daemon')"), "no daemon")
