@@ -8,20 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from . import gang_files, host_files, units, watch_files
+from . import gang_files, host_files, units
 from .description import Description
 from .image_inputs import LABEL
 from .members import Member
-from .roles import (
-    METRICS,
-    STAMP,
-    Family,
-    Remains,
-    environments,
-    fallbacks,
-    gang_parts,
-    unit_drop_ins,
-)
+from .roles import Family, Remains, fallbacks, gang_parts, reconciler_everything, unit_drop_ins
 
 PROGRAMS = f"/{host_files.PROGRAMS}"
 PARTITION = f"{PROGRAMS}/partition.py"
@@ -32,25 +23,12 @@ UNFINISHED = r"(\.partial|\.received)?"
 SYSCTLS = "/etc/sysctl.d/90-gx10.conf"
 
 
-def watched(member: Member) -> Remains:
-    """What the reconciler has on its host."""
-    return Remains(
-        units=(watch_files.TIMER, watch_files.SERVICE, watch_files.FAILED),
-        files=(watch_files.COMMAND, watch_files.KNOWN_HOSTS, STAMP, f"{member.metrics}/{METRICS}"),
-        families=(environments(),),
-        trees=(watch_files.PROJECT,),
-        directories=(f"{watch_files.ROOT}/bin", watch_files.ROOT),
-        user=watch_files.USER,
-        home=watch_files.HOME,
-    )
-
-
 def everything(description: Description, member: Member, former: Iterable[str] = ()) -> Remains:
     """All of it, with programs of earlier versions.
 
     Units stand in the order in which they are stopped: the supervisor ends its rank before its parts go.
     """
-    watch, parts = watched(member), gang_parts(description)
+    watch, parts = reconciler_everything(member.metrics), gang_parts(description)
     gang = "/var/lib/gx10/gang"
     return Remains(
         units=(*watch.units, gang_files.GANG_UNIT, *parts, host_files.SHARE_UNIT, host_files.FIREWALL_UNIT),

@@ -114,26 +114,26 @@ def gang_remains(description: Description, name: str) -> Remains:
     )
 
 
-def reconciler_remains(description: Description, name: str) -> Remains:
-    """What a host may hold of the reconciler that does not belong there now: all of it, or earlier environments."""
-    described = description.cluster.reconcile.enabled and name == watch_files.node(description)
-    if described:
-        own = watch_files.environment(description)[0].rpartition("/")[2]
-        return Remains(families=(environments(own),))
+def reconciler_everything(metrics: str) -> Remains:
+    """What the reconciler has on its host, which only it has. `metrics` is where node_exporter reads."""
     return Remains(
         units=(watch_files.TIMER, watch_files.SERVICE, watch_files.FAILED),
-        files=(
-            watch_files.COMMAND,
-            watch_files.KNOWN_HOSTS,
-            STAMP,
-            f"{description.cluster.reconcile.metrics}/{METRICS}",
-        ),
+        files=(watch_files.COMMAND, watch_files.KNOWN_HOSTS, STAMP, f"{metrics}/{METRICS}"),
         families=(environments(),),
         trees=(watch_files.PROJECT,),
         directories=(f"{watch_files.ROOT}/bin", watch_files.ROOT),
         user=watch_files.USER,
         home=watch_files.HOME,
     )
+
+
+def reconciler_remains(description: Description, name: str) -> Remains:
+    """What a host may hold of the reconciler that does not belong there now: all of it, or earlier environments."""
+    reconcile = description.cluster.reconcile
+    if reconcile.enabled and name == watch_files.node(description):
+        own = watch_files.environment(description)[0].rpartition("/")[2]
+        return Remains(families=(environments(own),))
+    return reconciler_everything(str(reconcile.metrics))
 
 
 def removed_paths(description: Description, name: str) -> set[str]:
