@@ -18,7 +18,6 @@ from gx10.engine.description import Description
 from gx10.engine.host_files import FIREWALL_UNIT
 from gx10.engine.members import Member, Members, members_file
 from gx10.engine.retirement import (
-    PARTITION,
     RUN,
     SYSCTLS,
     TABLE,
@@ -28,7 +27,7 @@ from gx10.engine.retirement import (
 )
 from gx10.models.manifests import Manifests
 from gx10.operations.files import PUT, File, marks, put_entries
-from gx10.probes import probe_words, probes_words
+from gx10.probes import probe_words, probes_words, program_words
 from gx10.remote import Answer, ask, project_path, run
 from gx10.settings.cluster import Host
 
@@ -92,7 +91,7 @@ class Standing:
             *(("container", name, None) for name in there["containers"]),
             *(("image", name, size) for name, size in there["images"].items()),
             *([("archive", f"{len(blobs)} files of images", archive["bytes"])] if blobs else []),
-            *([("weights", name, size) for name, size in (there["models"] or {}).items()] if weights else []),
+            *([("weights", name, size) for name, size in there["models"].items()] if weights else []),
             *(("file", path, None) for path in told["files"] if path not in blobs),
             *(("directory", path, None) for path in [*told["trees"], *([told["home"]] if told["home"] else [])]),
             *(("directory, when empty", path, None) for path in told["directories"]),
@@ -110,10 +109,6 @@ class Standing:
         if models and not weights:
             size = sum(models.values()) / 1e9
             told.append(f"{len(models)} models stay, {size:.2f} GB: `--weights` removes {', '.join(models)}")
-        if models is None and weights:
-            told.append(
-                f"the weights stay: {PARTITION}, which removes them, is gone. Deploy to the host or remove them"
-            )
         if SYSCTLS in self.remains["files"]:
             told.append(f"the kernel parameters of {SYSCTLS} keep their values until the host boots")
         return told
@@ -122,6 +117,11 @@ class Standing:
 def host_program(name: str) -> list[str]:
     """The command that runs one of the operations' programs on a host."""
     return ["python3", "-I", "-S", "-c", (OPERATIONS / f"{name}.py").read_text(encoding="utf-8")]
+
+
+def partition_words(*arguments: str) -> list[str]:
+    """The command that looks at a model root or removes from it, on a host that may not have the program any more."""
+    return program_words("partition", ("manifest", "proof"), *arguments)
 
 
 def known_members(description: Description) -> Members:
@@ -139,12 +139,22 @@ def known_members(description: Description) -> Members:
 
 def standing(description: Description, target: Target) -> Standing:
     """What stands on a host; raises RetireError where it cannot be told."""
-    remains = everything(description, target.member, target.former).question()
-    words = probes_words(("remains", remains), ("retirement", beside(description, target.member)))
+    asked = everything(description, target.member, target.former).question()
+    words = probes_words(("remains", asked), ("retirement", beside(description, target.member)))
     answer = ask(target.within(description), lambda _: words, [target.name], ASK_SECONDS)[target.name]
     if not answer.ok:
         raise RetireError(f"{target.name} ({target.member.management}) cannot be asked: {answer.reason}")
-    return Standing(*answer.value)
+    remains, there = answer.value
+    return Standing(remains, {**there, "models": _models(description, target) if there["model_root"] else {}})
+
+
+def _models(description: Description, target: Target) -> dict[str, int]:
+    """Models that a manifest stands in, with their bytes, by the rules of the clean-up."""
+    policy = json.dumps(models_policy(target.member))
+    answer = run(target.within(description), target.name, partition_words("plan"), STEP_SECONDS, policy)
+    if not answer.ok:
+        raise RetireError(f"{target.name}: the weights cannot be judged: {answer.reason}")
+    return {model["path"]: model["bytes"] for model in json.loads(answer.value)["models"]}
 
 
 def refusal(description: Description, target: Target, found: Standing) -> str:
@@ -237,8 +247,8 @@ def kept_here(description: Description) -> list[str]:
 def _remove_weights(host: Description, target: Target, named: tuple[str, ...], step: Callable[..., None]) -> None:
     """Remove model directories by the clean-up's own program and fences, exactly those that were shown."""
     policy = models_policy(target.member, named)
-    answer = run(host, target.name, [PARTITION, "plan"], STEP_SECONDS, json.dumps(policy))
+    answer = run(host, target.name, partition_words("plan"), STEP_SECONDS, json.dumps(policy))
     if not answer.ok:
         raise RetireError(f"{target.name}: the weights cannot be judged: {answer.reason}")
     approved = json.loads(answer.value)["digest"]
-    step(f"weights go: {', '.join(named)}", [PARTITION, "clean", "--approved", approved], policy)
+    step(f"weights go: {', '.join(named)}", partition_words("clean", "--approved", approved), policy)

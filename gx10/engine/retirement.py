@@ -15,7 +15,6 @@ from .members import Member
 from .roles import Family, Remains, fallbacks, gang_parts, reconciler_everything, unit_drop_ins
 
 PROGRAMS = f"/{host_files.PROGRAMS}"
-PARTITION = f"{PROGRAMS}/partition.py"
 RUN = "/run/gx10"
 TABLE = "inet gx10"
 STATE_FILES = ("applied.json", "suspended.json", "hosts.json", "transfers.json", "images-used.json")
@@ -74,8 +73,7 @@ def beside(description: Description, member: Member) -> dict[str, Any]:
         "containers": [units.RAY_CONTAINER, units.ENGINE_CONTAINER],
         "engine": gang_files.ENGINE_UNIT,
         "archive": member.archive,
-        "partition": PARTITION,
-        "policy": models_policy(member),
+        "model_root": member.model_root,
     }
 
 

@@ -126,8 +126,8 @@ def home_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe looks into the home that a test names."""
     from gx10 import probes  # noqa: PLC0415 - patched
 
-    def source(probe: str, *, packed: bool) -> str:
-        text = real(probe, packed=packed)
+    def source(probe: str) -> str:
+        text = real(probe)
         return text.replace("pwd.getpwnam(login).pw_dir", 'asked.get("home", "")') if probe == "watch" else text
 
     real = probes._source

@@ -17,15 +17,16 @@ from click.testing import CliRunner, Result
 from gx10 import retire_commands, retirement
 from gx10.engine.description import describe
 from gx10.engine.members import Member, Members, member
-from gx10.engine.retirement import beside, everything
+from gx10.engine.retirement import beside, everything, models_policy
 from gx10.operations.files import marks
 from gx10.probes import PROBES
 from gx10.remote import Answer
-from gx10.retirement import NOTHING, RetireError, Standing, Target
+from gx10.retirement import NOTHING, RetireError, Standing, Target, partition_words
 
 from .host_side import command_on_path, refused
 from .test_members import ALL, DESCRIBED, HOSTS, without
 from .test_probes import run as run_probe
+from .test_reconcile_probes import stored
 from .test_roles import SITUATIONS, described_paths, listed
 
 GONE = HOSTS[3]
@@ -84,7 +85,6 @@ def test_what_stays_is_said() -> None:
     assert "`--weights` removes tiny" in told
     assert "keep their values until the host boots" in told
     assert EMPTY.stays(weights=True) == []
-    assert "which removes them, is gone" in Standing(NOTHING, {**BESIDE, "models": None}).stays(weights=True)[0]
 
 
 # Refusals
@@ -334,12 +334,11 @@ def told_by_host(tmp_path: Path, docker: str = DOCKER) -> subprocess.CompletedPr
     archive = tmp_path / "archive"
     (archive / "blobs/sha256").mkdir(parents=True, exist_ok=True)
     (archive / "blobs/sha256/00").write_bytes(b"123")
-    (tmp_path / "models/tiny").mkdir(parents=True, exist_ok=True)
     hosts = tmp_path / "hosts"
     hosts.write_bytes(b"127.0.0.1 \xff\n# gx10: begin\n")
     stays = replace(TARGET.member, archive=str(archive), model_root=str(tmp_path / "models"))
     asked = {**beside(SHORTER, stays), "hosts": str(hosts), "login": pwd.getpwuid(os.getuid()).pw_name}
-    return run_probe("retirement", {**asked, "partition": str(tmp_path / "absent")}, env)
+    return run_probe("retirement", asked, env)
 
 
 def test_a_host_tells_what_is_there_by_reference_and_by_name(tmp_path: Path) -> None:
@@ -349,10 +348,34 @@ def test_a_host_tells_what_is_there_by_reference_and_by_name(tmp_path: Path) -> 
     assert told["images"] == {"vllm-node:1": 7, "sha256:bb": 7}
     assert told["containers"] == ["gx10-ray"]
     assert told["archive"] == {"files": 1, "bytes": 3}
-    assert (told["table"], told["engine"], told["models"]) == (False, "inactive", None)
+    assert (told["table"], told["engine"], told["model_root"]) == (False, "inactive", False)
     assert Standing(NOTHING, told).names
     assert told["hosts"][1] == "# gx10: begin"
 
 
 def test_a_docker_that_does_not_answer_is_an_error_and_not_an_absence(tmp_path: Path) -> None:
     refused(told_by_host(tmp_path, "import sys; sys.exit('no daemon')"), "no daemon")
+
+
+def test_weights_go_with_the_program_that_is_carried_and_what_no_manifest_stands_in_stays(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    stored(root / "org/tiny", {"a": 10})
+    stored(root / "other", {"a": 10})
+    (root / "own").mkdir()
+    (root / "own/file").write_text("precious")
+    env = {**os.environ, **command_on_path(tmp_path / "bin", "docker", "")}
+    member_here = replace(TARGET.member, model_root=str(root))
+
+    def partition(*words: str, named: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON
+        command = [sys.executable, *partition_words(*words)[1:]]
+        policy = json.dumps(models_policy(member_here, named))
+        done = subprocess.run(command, input=policy, capture_output=True, text=True, timeout=60, check=False, env=env)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    plan = partition("plan", named=("org/tiny",))
+    assert [item["path"] for item in plan["items"]] == ["org/tiny"]
+    assert [(model["path"], model["bytes"]) for model in plan["models"]] == [("org/tiny", 10), ("other", 10)]
+    partition("clean", "--approved", plan["digest"], named=("org/tiny",))
+    assert sorted(path.name for path in root.iterdir()) == ["org", "other", "own"]
+    assert not (root / "org/tiny").exists()

@@ -1,8 +1,8 @@
 """What of this package a host holds beside its own files: argv[1] is JSON, prints one JSON object.
 
-{"login", "hosts", "table", "label", "containers", "engine", "archive", "partition", "policy"}. Tells the lines of
-authorized_keys and of the hosts file, whether the firewall's table runs, images by reference, containers, the models
-that a manifest stands in, what is in the archive, whether the engine runs, and processes of ranks. Changes nothing.
+{"login", "hosts", "table", "label", "containers", "engine", "archive", "model_root"}. Tells the lines of
+authorized_keys and of the hosts file, whether the firewall's table runs, images by reference, containers, what is in
+the archive, whether there is a model root, whether the engine runs, and processes of ranks. Changes nothing.
 """
 
 import json
@@ -49,14 +49,6 @@ def containers():
     return [name for name in asked["containers"] if name in told]
 
 
-def models():
-    """Models that a manifest stands in, as the host's own program knows them; None where that is gone."""
-    if not pathlib.Path(asked["partition"]).exists() or not pathlib.Path(asked["policy"]["root"]).is_dir():
-        return None
-    told = json.loads(output(asked["partition"], "plan", stdin=json.dumps(asked["policy"])))
-    return {model["path"]: model["bytes"] for model in told["models"]}
-
-
 def archived():
     root = pathlib.Path(asked["archive"])
     files = [path for part in ("images", "blobs/sha256") for path in (root / part).glob("*") if path.is_file()]
@@ -83,7 +75,7 @@ print(
             "table": bool(output("nft", "list", "table", *asked["table"].split(), fine=(0, 1))),
             "images": images(),
             "containers": containers(),
-            "models": models(),
+            "model_root": pathlib.Path(asked["model_root"]).is_dir(),
             "archive": archived(),
             "engine": output("systemctl", "is-active", asked["engine"], fine=(0, 1, 2, 3, 4)).strip(),
             "ranks": ranks(),
