@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gx10.engine.authorized import settled
@@ -252,3 +252,8 @@ def _remove_weights(host: Description, target: Target, named: tuple[str, ...], s
         raise RetireError(f"{target.name}: the weights cannot be judged: {answer.reason}")
     approved = json.loads(answer.value)["digest"]
     step(f"weights go: {', '.join(named)}", partition_words("clean", "--approved", approved), policy)
+    root = PurePosixPath(target.member.model_root)
+    above = {str(parent) for name in named for parent in (root / name).parents if root in parent.parents}
+    if above:
+        inner_first = sorted(above, key=len, reverse=True)
+        step("directories that held only these go", host_program("put_away"), {**NOTHING, "directories": inner_first})

@@ -45,7 +45,7 @@ def everything(description: Description, member: Member, former: Iterable[str] =
         families=(
             *watch.families,
             fallbacks(),
-            Family(f"{member.archive}/images", rf"[^/]+\.json{UNFINISHED}", "file"),
+            Family(f"{member.archive}/images", rf".+\.json{UNFINISHED}", "file"),
             Family(f"{member.archive}/blobs/sha256", rf"[0-9a-f]{{64}}{UNFINISHED}", "file"),
         ),
         trees=(*watch.trees, f"{PROGRAMS}/__pycache__", gang, f"{member.state}/build"),

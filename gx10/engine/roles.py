@@ -28,10 +28,14 @@ class Family:
 
     directory: str
     pattern: str
-    """What the whole name matches."""
+    """What the whole name matches; a slash cannot stand in it."""
     kind: Literal["file", "directory"]
     kept: tuple[str, ...] = ()
     """Names that stay."""
+
+    def __post_init__(self) -> None:
+        if "/" in self.pattern:
+            raise ValueError(f"a name is matched, and {self.pattern} would be taken for a path")
 
 
 def fallbacks(*kept: str) -> Family:

@@ -18,6 +18,7 @@ from gx10 import retire_commands, retirement
 from gx10.engine.description import describe
 from gx10.engine.members import Member, Members, member
 from gx10.engine.retirement import beside, everything, models_policy
+from gx10.engine.roles import Family
 from gx10.operations.files import marks
 from gx10.probes import PROBES
 from gx10.remote import Answer
@@ -65,6 +66,30 @@ def test_paths_are_those_that_the_host_was_described_with(tmp_path: Path) -> Non
     assert {"/data/archive/.gx10-proven.json", "/data/state/hosts.json"} <= set(told.files)
     assert "/data/models" in told.directories
     assert not [path for path in told.files if path.startswith("/var/lib/gx10/archive")]
+
+
+@pytest.mark.parametrize(
+    ("path", "goes"),
+    [
+        ("/var/lib/gx10/archive/images/vllm-node-11ad175b9c42.json", True),
+        ("/var/lib/gx10/archive/images/vllm-node-11ad175b9c42.json.partial", True),
+        (f"/var/lib/gx10/archive/blobs/sha256/{'a' * 64}", True),
+        (f"/var/lib/gx10/archive/blobs/sha256/{'a' * 64}.received", True),
+        ("/var/lib/gx10/archive/blobs/sha256/notes", False),
+        ("/var/lib/gx10/archive/images/notes.txt", False),
+        ("/etc/gx10/fallback-12.conf", True),
+        ("/etc/gx10/fallback-mine.conf", False),
+        ("/opt/gx10/env-0123456789ab", True),
+        ("/opt/gx10/env-mine", False),
+    ],
+)
+def test_names_that_are_counted_or_digested_are_known_and_no_others(path: str, goes: bool) -> None:
+    assert listed(everything(SHORTER, TARGET.member), {path}) == ({path} if goes else set())
+
+
+def test_a_family_is_of_names_and_not_of_paths() -> None:
+    with pytest.raises(ValueError, match="taken for a path"):
+        Family("/etc", "[^/]+", "file")
 
 
 # What is shown and what stays
@@ -256,8 +281,9 @@ def test_the_steps_end_the_rank_first_and_close_the_ports_until_nothing_listens(
 ) -> None:
     steps: list[tuple[list[str], Any]] = []
     answers = [FOUND, FOUND, EMPTY]
+    there = {**BESIDE, "models": {"tiny": 1, "org/large": 2}}
     firewall = {"gx10-firewall.service": {"active": "active", "enabled": "enabled"}}
-    found = Standing({**REMAINS, "units": {**REMAINS["units"], **firewall}}, BESIDE)  # type: ignore[dict-item]
+    found = Standing({**REMAINS, "units": {**REMAINS["units"], **firewall}}, there)  # type: ignore[dict-item]
 
     def run(_: object, __: str, words: list[str], seconds: float, stdin: str | None = None) -> Answer:
         steps.append((words, json.loads(stdin) if stdin else None))
@@ -270,12 +296,15 @@ def test_the_steps_end_the_rank_first_and_close_the_ports_until_nothing_listens(
     first, *others = [stdin for _, stdin in steps if isinstance(stdin, dict) and "units" in stdin]
     assert list(first["units"]) == ["gx10-gang.service"]
     assert first["files"] == []
-    assert list(others[0]["units"]) == ["gx10-firewall.service"]
+    assert [list(stdin["units"]) for stdin in others if stdin["units"]] == [["gx10-firewall.service"]]
     assert others[-1]["files"] == REMAINS["files"]
     words = [" ".join(words) for words, _ in steps]
     assert any("docker image rm -- vllm-node:1" in line for line in words)
     assert any("clean --approved d" in line for line in words)
     assert any("nft delete table inet gx10" in line for line in words)
+    assert [stdin["directories"] for _, stdin in steps if isinstance(stdin, dict) and stdin.get("directories")] == [
+        ["/srv/models/org"]
+    ], "only above what went, and only when nothing else is in it"
     keys = next(stdin for _, stdin in steps if isinstance(stdin, dict) and "remove" in stdin)
     assert keys == {"login": "root", "remove": [BESIDE["authorized"][1]], "add": None}
 
