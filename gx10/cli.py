@@ -27,6 +27,7 @@ LAZY = {
     "why": "gx10.gang_commands:why",
     "models": "gx10.model_commands:models",
     "serve": "gx10.model_commands:serve",
+    "retire": "gx10.retire_commands:retire",
     "plan": "gx10.reconcile_commands:plan",
     "reconcile": "gx10.reconcile_commands:reconcile",
     "suspend": "gx10.reconcile_commands:suspend",

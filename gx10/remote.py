@@ -60,11 +60,13 @@ def project_path(description: Description, path: Path) -> Path:
     return description.project / Path(os.path.expandvars(path)).expanduser()
 
 
-def run(description: Description, host: str, command: list[str], seconds: float = 30) -> Answer:
-    """Run a command on a host; the answer holds its standard output."""
+def run(
+    description: Description, host: str, command: list[str], seconds: float = 30, stdin: str | None = None
+) -> Answer:
+    """Run a command on a host, with a text as its standard input; the answer holds its standard output."""
     words = [*ssh_arguments(description, host), shlex.join(command)]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return Answer(host, reason=f"no answer within {seconds:g} s")
     if done.returncode == UNREACHABLE:

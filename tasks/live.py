@@ -9,6 +9,7 @@ from gx10.engine.description import Description
 from gx10.engine.gang_files import supervisor_drop_ins
 from gx10.engine.live import HOST_SERVICES, filter_question, live_question
 from gx10.engine.placed import links, placed
+from gx10.engine.roles import removed_paths
 from gx10.operations.daemon import daemon_as_it_served
 from gx10.operations.live import host_as_its_peers, nothing_added
 
@@ -31,6 +32,8 @@ def live(description: Description) -> None:
         name="Look for what somebody added",
         live=question,
         filters=filter_question(description, host.name),
-        known={entry.name for entry in objects} | {*links(objects), *supervisor_drop_ins(cluster, host.name)},
+        # What a former role left is removed, and told, by the operation that removes it.
+        known={entry.name for entry in objects}
+        | {*links(objects), *supervisor_drop_ins(cluster, host.name), *removed_paths(description, host.name)},
     )
     daemon_as_it_served(name="Compare the Docker daemon with the one under which the engine last served", live=question)

@@ -24,7 +24,7 @@ from gx10.reconcile.described import deployed_files
 
 def watch_question(description: Description, name: str) -> dict[str, Any]:
     """What is asked about the reconciler on a host."""
-    here = name == watch_files.node(description)
+    here = description.cluster.reconcile.enabled and name == watch_files.node(description)
     return {
         "user": watch_files.USER,
         "key": watch_files.KEY,
@@ -48,6 +48,8 @@ def watch(description: Description) -> None:
     """Have the reconciler run every night."""
     cluster = description.cluster
     if not cluster.reconcile.enabled:
+        question = watch_question(description, host.name)
+        key_authorized(name="Let no former reconciler log in", watch=question, node=None, origin=[])
         return
     node = watch_files.node(description)
     question = watch_question(description, node)

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from .authorized import COMMENT
 from .description import Description
 from .host_files import UNITS
 from .templates import render
@@ -39,7 +40,7 @@ def node(description: Description) -> str:
 
 def comment(description: Description) -> str:
     """What tells the reconciler's key from others in authorized_keys."""
-    return f"gx10-reconcile@{description.cluster.name}"
+    return f"{COMMENT}{description.cluster.name}"
 
 
 def environment(description: Description) -> tuple[str, str]:

@@ -200,3 +200,54 @@ class FilterState(Probe):
     def command(self, own: str, flows: str) -> str:
         """Ask about flows as `gx10.engine.live.filter_question` spells them; the rules of `own` are left out."""
         return probe_command(self.probe, {"own": own, "flows": flows})
+
+
+class RoleRemains(Probe):
+    """What stands on a host of some units, files, directories and a user, as far as it is this package's."""
+
+    probe = "remains"
+
+    def command(  # noqa: PLR0917 - pyinfra gives them by name
+        self,
+        units: list[str],
+        files: list[str],
+        families: dict[str, dict[str, object]],
+        trees: list[str],
+        directories: list[str],
+        user: str,
+        home: str,
+        ours: str,
+    ) -> str:
+        """Ask by what `gx10.engine.roles` lists."""
+        asked = {"units": units, "files": files, "families": families, "trees": trees, "directories": directories}
+        return probe_command(self.probe, {**asked, "user": user, "home": home, "ours": ours})
+
+
+class Kept(Probe):
+    """JSON files that this package keeps on a host; None for one that is not there."""
+
+    probe = "reach"
+
+    def command(self, read: dict[str, str]) -> str:
+        """Read files by a name for each."""
+        return probe_command(self.probe, {"read": read})
+
+
+class ReconcilerWheels(Probe):
+    """Whether the reconciler's environment is installed, and if it is not, the wheels that it can be made of."""
+
+    probe = "reconciler_wheels"
+
+    def command(self, directory: str, environment: str, lock: str) -> str:
+        """Ask about the environment made from the lock with this digest."""
+        return probe_command(self.probe, {"directory": directory, "environment": environment, "lock": lock})
+
+
+class ModelShape(Probe):
+    """Attention heads and layers of a model, by the configuration in the first of some directories that has one."""
+
+    probe = "model_shape"
+
+    def command(self, directories: list[str]) -> str:
+        """Ask about directories."""
+        return probe_command(self.probe, {"directories": directories})

@@ -104,12 +104,8 @@ def told_state(found: dict[str, Any] | None) -> str:
     return f"{found['kind']}{digest} {found['mode']} {found['user']}:{found['group']}"
 
 
-def put_command(entries: Sequence[File | Directory]) -> Command:
-    """The command that writes entries on a host: each under a temporary name, synced, renamed.
-
-    Contents travel on standard input, so that no secret stands in an argument list, and a file has its final mode
-    before its first byte.
-    """
+def put_entries(entries: Sequence[File | Directory]) -> str:
+    """Entries as the program that writes them takes them on its standard input."""
     told = [
         {
             "path": entry.path,
@@ -120,7 +116,16 @@ def put_command(entries: Sequence[File | Directory]) -> Command:
         }
         for entry in entries
     ]
-    return Command("python3", "-I", "-c", QuoteString(PUT), _stdin=json.dumps(told))
+    return json.dumps(told)
+
+
+def put_command(entries: Sequence[File | Directory]) -> Command:
+    """The command that writes entries on a host: each under a temporary name, synced, renamed.
+
+    Contents travel on standard input, so that no secret stands in an argument list, and a file has its final mode
+    before its first byte.
+    """
+    return Command("python3", "-I", "-c", QuoteString(PUT), _stdin=put_entries(entries))
 
 
 @operation(drift=Drift.HEAL)

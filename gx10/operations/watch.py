@@ -12,11 +12,12 @@ from pyinfra import host
 from pyinfra.api.command import QuoteString
 
 from gx10.engine import watch_files
+from gx10.engine.authorized import described_line, key_of, settled
 from gx10.facts import FileStates, WatchState
 from gx10.reconcile.classes import Drift
 
 from .asking import ask
-from .commands import Command, Commands, Narrated, elsewhere
+from .commands import Command, Commands, Narrated, elsewhere, refuse
 from .declared import drifted, operation
 from .files import Directory, File, put_command, told_state, topmost
 
@@ -135,18 +136,34 @@ def hosts_known(watch: Mapping[str, Any], node: str, path: str, addresses: Mappi
 
 
 @operation(drift=Drift.HEAL)
-def key_authorized(watch: Mapping[str, Any], node: str, origin: Sequence[str]) -> Commands:
-    """Let the reconciler's key log in on this host, from its own host only, and without a terminal or forwarding."""
-    key = ask(WatchState, node, **_here(watch, True))["key"]
+def key_authorized(watch: Mapping[str, Any], node: str | None, origin: Sequence[str]) -> Commands:
+    """Let the reconciler's key log in on this host, from its own host only, and without a terminal or forwarding.
+
+    One line is its own, whatever it was called before; keys of former reconcilers go. With no `node` none may log in.
+    """
+    key = ask(WatchState, node, **_here(watch, True))["key"] if node else None
     found = ask(WatchState, **_here(watch, host.name == node))["authorized"]
-    line = f'from="{",".join(origin)}",restrict {key}'
-    if found == [line]:
-        host.noop("the reconciler's key may log in")
+    wanted: str | None = None
+    if node:
+        if key is not None and key_of(key):
+            wanted = described_line(key, origin, watch["comment"])
+        elif host.state.is_executing:
+            yield from refuse(
+                f"{watch['key']}.pub on {node} holds no single public key, expected the reconciler's. Remove both "
+                "files of the key there and deploy again: another pair is made."
+            )
+            return
+        else:
+            wanted = NO_KEY  # A plan for a fresh host: its key is still to be made.
+    change = settled(found, wanted)
+    if not change.findings:
+        host.noop("the reconciler's key may log in" if node else "no reconciler's key may log in")
         return
-    if not drifted("authorized_keys", f"{len(found)} such keys, other than described", "the reconciler's key"):
+    acted_on = [drifted("authorized_keys", told, described) for told, described in change.findings]
+    if not any(acted_on):
         return
     program = Path(__file__).with_name("put_key.py").read_text(encoding="utf-8")
-    told = {"login": watch["login"], "comment": watch["comment"], "line": line}
+    told = {"login": watch["login"], "remove": change.removed, "add": change.added}
     yield Command("python3", "-I", "-c", QuoteString(program), _stdin=json.dumps(told))
 
 

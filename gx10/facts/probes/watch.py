@@ -1,6 +1,7 @@
 """What the reconciler needs on a host: argv[1] is JSON {"user", "key", "environment", "login", "project"}; prints JSON.
 
-Tells the host's own public key, the user, its public key, the seal and the tree of its environment, and who may log in.
+Tells the host's own public key, the user, its public key, the seal and the tree of its environment, and the lines of
+authorized_keys. One that cannot be read is an error: without its lines a key would be added to it at every run.
 """
 
 import grp
@@ -60,9 +61,10 @@ def environment(name):
 def authorized(login):
     path = pathlib.Path(pwd.getpwnam(login).pw_dir, ".ssh/authorized_keys")
     try:
-        return path.read_text().splitlines()
-    except OSError:
+        text = path.read_bytes().decode(errors="surrogateescape")
+    except FileNotFoundError:
         return []
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def files(root):
@@ -92,7 +94,7 @@ print(
             "key": public_key(asked["key"]),
             "environment": environment(asked["environment"]) if asked["environment"] else None,
             "project": files(asked["project"]) if asked["project"] else {},
-            "authorized": [line for line in authorized(login) if line.endswith(asked["comment"])],
+            "authorized": authorized(login),
         }
     )
 )
