@@ -19,7 +19,7 @@ from gx10.operations.watch import (
     project_deployed,
     reconciler_user,
 )
-from gx10.reconcile.described import deployed_files
+from gx10.reconcile.described import deployed_files, project_archive
 
 
 def watch_question(description: Description, name: str) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def watch_question(description: Description, name: str) -> dict[str, Any]:
         "comment": watch_files.comment(description),
         "environment": watch_files.environment(description)[0] if here else "",
         "project": watch_files.PROJECT if here else "",
+        "restored": watch_files.RESTORED if here else "",
     }
 
 
@@ -39,7 +40,8 @@ def watch_entries(description: Description, name: str) -> list[File | Directory]
     """Files of the reconciler that are described by their content."""
     if not description.cluster.reconcile.enabled or name != watch_files.node(description):
         return []
-    files = [File(one.path, one.content, mode=one.mode) for one in watch_files.watch_files(description)]
+    described = watch_files.watch_files(description, project_archive(description))
+    files = [File(one.path, one.content, mode=one.mode) for one in described]
     return [Directory(watch_files.ROOT), Directory(f"{watch_files.ROOT}/bin"), *files]
 
 
@@ -60,8 +62,8 @@ def watch(description: Description) -> None:
         name="Deploy the project for the reconciler",
         watch=question,
         node=node,
-        root=watch_files.PROJECT,
         files=deployed_files(description),
+        restore=watch_files.restore_words(project_archive(description)),
     )
     environment_installed(
         name="Install the reconciler's environment from its wheels",

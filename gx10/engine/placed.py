@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gx10.reconcile.classes import Drift
-from gx10.reconcile.described import applied_file, deployed_files
+from gx10.reconcile.described import applied_file, deployed_files, project_archive
 
 from . import gang_files, host_files, watch_files
 from .description import Description
@@ -103,7 +103,10 @@ def of_reconciler(description: Description, host: str) -> tuple[Placed, ...]:
     """Files of the reconciler on its host that are described by their content."""
     if not _watches(description, host):
         return ()
-    files = (_file(file.path, file.content, file.mode) for file in watch_files.watch_files(description))
+    files = (
+        _file(file.path, file.content, file.mode)
+        for file in watch_files.watch_files(description, project_archive(description))
+    )
     return (_directory(watch_files.ROOT), _directory(f"{watch_files.ROOT}/bin"), *files)
 
 
@@ -124,7 +127,7 @@ def links(objects: tuple[Placed, ...]) -> tuple[str, ...]:
 
 
 def _units(description: Description, host: str, files: list[Placed]) -> Iterator[Placed]:
-    texts = {file.name: (file.content or b"").decode() for file in files}
+    texts = {file.name: (file.content or b"").decode() for file in files if file.name.startswith(f"{host_files.UNITS}/")}
     for name in unit_names(description, host):
         text = texts[f"{host_files.UNITS}/{name}"]
         wanted = [line.partition("=")[2] for line in text.splitlines() if line.startswith("WantedBy=")]

@@ -122,7 +122,14 @@ def reconciler_everything(metrics: str) -> Remains:
     """What the reconciler has on its host, which only it has. `metrics` is where node_exporter reads."""
     return Remains(
         units=(watch_files.TIMER, watch_files.SERVICE, watch_files.FAILED),
-        files=(watch_files.COMMAND, watch_files.KNOWN_HOSTS, STAMP, f"{metrics}/{METRICS}"),
+        files=(
+            watch_files.COMMAND,
+            watch_files.KNOWN_HOSTS,
+            watch_files.ARCHIVE,
+            watch_files.RESTORED,
+            STAMP,
+            f"{metrics}/{METRICS}",
+        ),
         families=(environments(),),
         trees=(watch_files.PROJECT,),
         directories=(f"{watch_files.ROOT}/bin", watch_files.ROOT),

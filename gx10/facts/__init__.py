@@ -159,10 +159,13 @@ class WatchState(Probe):
 
     probe = "watch"
 
-    def command(self, user: str, key: str, login: str, comment: str, environment: str, project: str) -> str:  # noqa: PLR0917 - pyinfra gives them by name
-        """Ask about the reconciler; `environment` and `project` are empty where it does not run."""
+    def command(  # noqa: PLR0917 - pyinfra gives them by name
+        self, user: str, key: str, login: str, comment: str, environment: str, project: str, restored: str
+    ) -> str:
+        """Ask about the reconciler; `environment`, `project` and `restored` are empty where it does not run."""
         asked = {"user": user, "key": key, "login": login, "comment": comment}
-        return probe_command(self.probe, {**asked, "environment": environment, "project": project})
+        here = {"environment": environment, "project": project, "restored": restored}
+        return probe_command(self.probe, {**asked, **here})
 
 
 class LiveState(Probe):

@@ -19,7 +19,7 @@ from gx10.reconcile.classes import Drift
 from .asking import ask
 from .commands import Command, Commands, Narrated, elsewhere, refuse
 from .declared import drifted, operation
-from .files import Directory, File, put_command, told_state, topmost
+from .files import File, put_command, told_state, topmost
 
 ENVIRONMENT_PROGRAM = "/usr/local/lib/gx10/environment.py"
 NO_SHELL = "/usr/sbin/nologin"
@@ -66,15 +66,20 @@ def reconciler_user(watch: Mapping[str, Any], node: str, home: str) -> Commands:
 
 
 @operation(drift=Drift.HEAL)
-def project_deployed(watch: Mapping[str, Any], node: str, root: str, files: Mapping[str, bytes]) -> Commands:
+def project_deployed(
+    watch: Mapping[str, Any], node: str, files: Mapping[str, bytes], restore: Sequence[str]
+) -> Commands:
     """Have the project, file by file as it is deployed from; whatever does not belong is taken away.
 
     It is a copy that only deploys write, and what lies in it is run as root everywhere: byte code, a package or a link
-    of a module's name would be loaded in place of the module.
+    of a module's name would be loaded in place of the module. A run of the reconciler finds the copy put back already,
+    from its archive and before anything of it was loaded; what was found then is told here.
     """
     if elsewhere([node]):
         return
-    found = ask(WatchState, **watch)["project"]
+    answer, root = ask(WatchState, **watch), watch["project"]
+    found = answer["project"]
+    told_already = [path for path, state in answer["restored"].items() if drifted(path, state, "as it was deployed")]
     parents = sorted({str(parent) for name in files for parent in PurePosixPath(name).parents})
     wanted = {name: ["directory", "755", 0] for name in parents}
     wanted |= {name: [hashlib.sha256(text).hexdigest(), "644", 0] for name, text in files.items()}
@@ -88,16 +93,13 @@ def project_deployed(watch: Mapping[str, Any], node: str, root: str, files: Mapp
         for name in topmost(name for name in found if name not in wanted)
         if drifted(f"{root}/{name}", "a directory" if found[name][0] == "directory" else "a file", "absent")
     ]
-    # What stands in a directory's place would lead the files elsewhere.
-    in_the_way = [name for name in wrong if name in parents and found.get(name, ["directory"])[0] != "directory"]
-    if not wrong and not strangers:
+    if not wrong and not strangers and not told_already:
         host.noop(f"{len(files)} files are as described")
         return
-    if strangers or in_the_way:
-        yield Command("rm", "-rf", "--", *(QuoteString(str(Path(root, name))) for name in [*strangers, *in_the_way]))
-    if wrong:
-        entries = [Directory(str(Path(root, name))) for name in wrong if name in parents]
-        yield put_command([*entries, *(File(f"{root}/{name}", files[name]) for name in wrong if name in files)])
+    if wrong or strangers:
+        yield Command(*(QuoteString(word) for word in restore))
+    if told_already:
+        yield Command("rm", "-f", "--", QuoteString(watch["restored"]))
 
 
 @operation(drift=Drift.HEAL)
@@ -169,7 +171,7 @@ def key_authorized(watch: Mapping[str, Any], node: str | None, origin: Sequence[
 
 def _here(watch: Mapping[str, Any], on_node: bool) -> dict[str, Any]:
     """The question for a host: the reconciler's own files are on its host only."""
-    return {**watch} if on_node else {**watch, "environment": "", "project": ""}
+    return {**watch} if on_node else {**watch, "environment": "", "project": "", "restored": ""}
 
 
 def _told(found: Sequence[Any] | None) -> str:

@@ -161,20 +161,19 @@ def _of_file(what: Placed, host: str) -> Iterator[Cell]:
 
 
 def _of_project(what: Placed, host: str) -> Iterator[Cell]:
-    """One file of the reconciler's copy: edited, the night puts it back; without it, no night may run at all."""
+    """One file of the reconciler's copy: put back before a night loads anything of it, and told by that night."""
     path, aside = shlex.quote(what.name), f"{ASIDE}-{what.name.replace('/', '-')}"
     program = what.name.endswith(".py")
-    # An edited template or recipe would be read by this very night; its mode says as well that somebody was there.
-    yield _heals(what, host, How.EDIT, f"echo '# by hand' >> {path}" if program else f"chmod 664 {path}")
-    yield _heals(what, host, How.REMOVE, f"rm {path}", finder=Finder.OWNER)
-    yield _heals(what, host, How.MASK, f"ln -sf /dev/null {path}", finder=Finder.OWNER)
+    yield _heals(what, host, How.EDIT, f"echo '# by hand' >> {path}")
+    yield _heals(what, host, How.REMOVE, f"rm {path}")
+    yield _heals(what, host, How.MASK, f"ln -sf /dev/null {path}")
     if program:
         library = what.name.removesuffix(".py") + ".so"
         subject = f"^{re.escape(library)}$"
-        yield _heals(what, host, How.OVERRIDE, f"touch {library}", subject, where="by a library", finder=Finder.OWNER)
+        yield _heals(what, host, How.OVERRIDE, f"touch {library}", subject, where="by a library")
     else:
         script = f"mv {path} {aside}; ln -s {aside} {path}"
-        yield _heals(what, host, How.OVERRIDE, script, where="by a link", finder=Finder.OWNER)
+        yield _heals(what, host, How.OVERRIDE, script, where="by a link")
 
 
 def _of_directory(what: Placed, host: str) -> Iterator[Cell]:

@@ -85,6 +85,17 @@ def files(root):
     return told
 
 
+def restored(name):
+    """What was put back before a run and is not told yet; a note that cannot be read was written by somebody else."""
+    try:
+        told = json.loads(pathlib.Path(name).read_text())
+        return {str(path): str(state) for path, state in told.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError):
+        return {name: "no note that can be read"}
+
+
 login = asked["login"]
 print(
     json.dumps(
@@ -94,6 +105,7 @@ print(
             "key": public_key(asked["key"]),
             "environment": environment(asked["environment"]) if asked["environment"] else None,
             "project": files(asked["project"]) if asked["project"] else {},
+            "restored": restored(asked["restored"]) if asked.get("restored") else {},
             "authorized": authorized(login),
         }
     )
