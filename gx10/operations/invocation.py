@@ -95,15 +95,18 @@ def refusals(options: dict[str, object], terminal: bool) -> list[str]:
     told = [sentence for option, sentence in REFUSED.items() if options.get(option)]
     if options.get("dry") and options.get("yes"):
         told.append("-y skips the comparison that --dry is about: nothing would ever differ. Leave one of them out.")
+    if _only_asks(options):
+        return told
     inventory = Path(str(options.get("inventory")))
     if not inventory.is_file():
         told.append(f"There is no inventory {inventory} here. Write inventory.py, in the project's own directory.")
-    if not (options.get("dry") or options.get("yes") or options.get("json_output") or terminal or _only_asks(options)):
+    if not (options.get("dry") or options.get("yes") or options.get("json_output") or terminal):
         told.append("There is no terminal to ask on before the run: add -y to go on at once, or --dry to only compare.")
     return told
 
 
 def _only_asks(options: dict[str, object]) -> bool:
+    """Whether no deploy is run: facts, the inventory or operations are printed, or one command is run."""
     operations = options.get("operations")
     first = operations[0] if isinstance(operations, tuple | list) and operations else ""
     return not str(first).endswith(".py") or bool(options.get("debug_operations") or options.get("debug_facts"))

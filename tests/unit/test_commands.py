@@ -27,11 +27,9 @@ FAULTS = ("Traceback", "Aborted", "powered on")
 
 
 @pytest.fixture
-def described(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Description:
-    """The lab's description, without its ssh files being there."""
-    monkeypatch.setenv("GX10_STATE", str(tmp_path / "state"))
+def described(monkeypatch: pytest.MonkeyPatch) -> Description:
+    """The lab's description."""
     monkeypatch.setenv("GX10_CLUSTER", "lab")
-    monkeypatch.setattr("gx10.access_files.missing_files", lambda _: None)
     return describe("lab")
 
 

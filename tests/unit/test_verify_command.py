@@ -34,7 +34,6 @@ def verified(
         ran.append(words)
         return subprocess.CompletedProcess(words, status)
 
-    monkeypatch.setattr("gx10.access_files.missing_files", lambda _: None)
     monkeypatch.setattr(verify_command, "run_all", run_all)
     monkeypatch.setattr(verify_command.subprocess, "run", run)
     return CliRunner().invoke(cli.main, ["verify", *arguments]), ran
