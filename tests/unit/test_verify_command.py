@@ -15,6 +15,7 @@ from gx10.remote import Answer
 from gx10.settings import PROJECT
 
 from .good_project import GoodProject
+from .terminal import CTRL_C, Terminal
 
 HOSTS = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
 DOWN = "unreachable: No route to host"
@@ -81,3 +82,25 @@ def test_checks_that_need_two_hosts_are_left_out_on_one(tmp_path: Path, hosts: i
     assert ("test_ray_answers_the_fabric" in done.stdout) is asked
     assert "test_share_is_bound_to_the_fabric" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_ctrl_c_while_checks_run_is_a_sentence_and_130(tmp_path: Path) -> None:
+    checks = tmp_path / "tests/nodes"
+    checks.mkdir(parents=True)
+    (checks / "test_slow.py").write_text(
+        "import time, pathlib\ndef test_slow():\n    print('checks run')\n    time.sleep(60)\n"
+    )
+    program = (
+        "import pathlib, gx10.verify_command as v, gx10.cli as cli\n"
+        "from types import SimpleNamespace\n"
+        f"v.described = lambda: SimpleNamespace(project=pathlib.Path({str(tmp_path)!r}))\n"
+        "v._silent = lambda _: {}\n"
+        "v.QUIET = (*v.QUIET, '-s')\n"
+        "cli.main()\n"
+    )
+    with Terminal([sys.executable, "-c", program, "verify"], PROJECT) as terminal:
+        terminal.until("checks run")
+        terminal.type(CTRL_C)
+        assert terminal.ended() == 130, terminal.seen
+    assert "Interrupted by Ctrl-C. Nothing was changed. There is no verdict" in terminal.seen
+    assert "KeyboardInterrupt" not in terminal.seen
