@@ -14,6 +14,8 @@ from typing import Any
 
 from gx10.engine.description import Description
 
+PROGRAMS = "/usr/local/lib/gx10/"
+"""Where a host has the programs that it is asked by, once something was deployed to it."""
 UNREACHABLE = 255
 """Exit status of ssh itself, as opposed to the command's."""
 
@@ -70,9 +72,9 @@ def run(
     except subprocess.TimeoutExpired:
         return Answer(host, reason=f"no answer within {seconds:g} s")
     if done.returncode == UNREACHABLE:
-        return Answer(host, reason=f"unreachable: {_last_line(done.stderr)}")
+        return Answer(host, reason=f"unreachable: {_unreachable(done.stderr)}")
     if done.returncode:
-        reason = _last_line(done.stderr) or f"{command[0]} ended with status {done.returncode}"
+        reason = _failed(done.stderr) or f"{command[0]} ended with status {done.returncode}"
         return Answer(host, reason=reason, status=done.returncode)
     return Answer(host, value=done.stdout, status=0)
 
@@ -101,6 +103,22 @@ def _parsed(answer: Answer) -> Answer:
         return Answer(answer.host, value=[json.loads(line) for line in answer.value.splitlines()])
     except ValueError:
         return Answer(answer.host, reason=f"answered no JSON: {answer.value[:80]!r}")
+
+
+def _unreachable(errors: str) -> str:
+    """What ssh says, in words; behind a ProxyCommand it knows no port, and says 65535."""
+    line = _last_line(errors)
+    if "UNKNOWN port" in line:
+        return "the way to it ended before it answered: it is off, its cable is out, or the lab is down"
+    return line
+
+
+def _failed(errors: str) -> str:
+    """What a command says that failed; a program of this package that is not there says that nothing was deployed."""
+    line = _last_line(errors)
+    if PROGRAMS in line and any(sign in line for sign in ("can't open file", "No such file", "not found")):
+        return "nothing was deployed to it yet: run `pyinfra inventory.py deploy.py`"
+    return line
 
 
 def _last_line(text: str) -> str:

@@ -127,7 +127,8 @@ def links(objects: tuple[Placed, ...]) -> tuple[str, ...]:
 
 
 def _units(description: Description, host: str, files: list[Placed]) -> Iterator[Placed]:
-    texts = {file.name: (file.content or b"").decode() for file in files if file.name.startswith(f"{host_files.UNITS}/")}
+    units = f"{host_files.UNITS}/"
+    texts = {file.name: (file.content or b"").decode() for file in files if file.name.startswith(units)}
     for name in unit_names(description, host):
         text = texts[f"{host_files.UNITS}/{name}"]
         wanted = [line.partition("=")[2] for line in text.splitlines() if line.startswith("WantedBy=")]

@@ -134,7 +134,10 @@ def supervisor_current(unit: str, digest: str, live: Mapping[str, Any]) -> Comma
     )
 
 
-@operation(drift=Drift.RESTART)
+@operation(
+    drift=Drift.RESTART,
+    goes_on="the head's supervisor goes on with it by itself: `gx10 status` shows how far it is, `gx10 stop` ends it",
+)
 def generation_serving(gang: Gang, unit: str, seconds: int) -> Commands:
     """Have the described generation serve: the gang is restarted, drained first, where another one runs anywhere.
 
