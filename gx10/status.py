@@ -18,8 +18,8 @@ from gx10.remote import Answer, ask
 
 GOOD, WAITING, BAD, UNKNOWN = "green", "yellow", "red", "magenta"
 GIB = 2**30
-FOREIGN_NOW_SECONDS = 30
-"""A head in office orders every second; one that was last heard longer ago has stood down or is off."""
+FOREIGN_NOW_SECONDS = 5
+"""A head orders every second; one that was last heard longer ago has stood down or is off."""
 
 
 def ask_status(description: Description) -> dict[str, Answer]:

@@ -230,6 +230,12 @@ def test_why_says_where_the_gang_stands(now: dict[str, Any] | None, told: str) -
     assert told in says
 
 
+@pytest.mark.parametrize(("silent", "said"), [(1, "and it goes on"), (20, "the last 20 s ago")])
+def test_a_foreign_head_that_has_fallen_silent_does_not_go_on(silent: int, said: str) -> None:
+    sender = {"head": "b", "address": "a", "cluster": "c", "orders": 1, "hosts": ["d"], "since": 0}
+    assert said in gang_why.foreign({**sender, "last": time.time() - silent})
+
+
 @pytest.mark.parametrize(
     ("now", "status"),
     [(NOW, 0), ({**NOW, "phase": "failed", "spent": "x"}, 2), (None, 1)],

@@ -207,9 +207,9 @@ def main():
             notify("STOPPING=1")
         if conductor is not None:
             conductor.step()
-            notify(
-                f"STATUS={conductor.now['phase']} {conductor.now['life']} {'; '.join(conductor.now['waiting'])[:200]}"
-            )
+            now = conductor.now
+            why = "; ".join(now["waiting"]) or (now["reason"] if now["phase"] == "deposed" else "")
+            notify(f"STATUS={now['phase']} {now['life']} {why[:200]}")
         else:
             notify(f"STATUS={agent.standing()}")
         if time.monotonic() - agent.stepped < STEP_SECONDS:

@@ -26,7 +26,8 @@ LINES, COLUMNS = 24, 120
 STATE_LINES, RECORD_LINES = 10, 6
 FIRST_LINES = 5
 """Most lines of the part that ended first; every other part has its turn before it has more."""
-FOREIGN_NOW_SECONDS = 30
+FOREIGN_NOW_SECONDS = 5
+"""A head orders every second; one that was last heard longer ago has stood down or is off."""
 SERVES, UNKNOWN, SERVES_NOT = 0, 1, 2
 
 
