@@ -249,7 +249,7 @@ class Night:
         because = put_off_because(
             Situation(
                 reachable=all(host.reachable for host in self.report.hosts.values()),
-                serving=bool(self.report.health_before.serving),
+                serving=bool(self.report.health_before.serving) or self._former_head_serves(found),
                 window_closes=now if self.any_time and closes is None else closes,
                 window_opens=window.opens(reconcile.window, reconcile.zone, now),
                 restarted=self.report.restarted,
@@ -262,6 +262,11 @@ class Night:
             if remaining < needed:
                 return f"the window closes in {remaining / 60:.0f} min, a restart may take {needed / 60:.0f} min"
         return because
+
+    def _former_head_serves(self, found: Plan) -> bool:
+        """Whether a host that is head no more has an engine that a restart would end: nothing else asks for a restart
+        on another host than the head."""
+        return any(item.drift is Drift.RESTART and item.host != self.cluster.head for item in found.items)
 
     def _decide(self, found: Plan, restart: str) -> tuple[Decided, ...]:
         nights = self.cluster.reconcile.flap_nights

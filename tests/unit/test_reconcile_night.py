@@ -316,6 +316,15 @@ def night_on(night: Callable[..., Report], world: World, memory: Memory, moment:
         NOW = before
 
 
+def test_a_former_head_that_serves_is_restarted_in_the_window_only(night: Callable[..., Report]) -> None:
+    former = thing(Drift.RESTART, "Ray | Drain a former head", "gx10-3")
+    closed = night(World([former], serving=False, moment=NOW.replace(hour=23, minute=59, second=30)))
+    assert (closed.restart_pending, closed.restarted) == (True, False), (
+        "the described head does not serve, another does"
+    )
+    assert night(World([RESTART], serving=False, moment=NOW.replace(hour=23, minute=59, second=30))).restarted
+
+
 @pytest.mark.parametrize(("patience", "status"), [(0, Status.UNKNOWN), (30, Status.UNKNOWN), (60, Status.HEALED)])
 def test_a_night_after_a_boot_waits_for_hosts_that_are_still_booting(
     night: Callable[..., Report], patience: float, status: Status
