@@ -32,6 +32,10 @@ DROP_IN_DIRECTORIES = (
 )
 
 
+NEEDED = {watch_files.ARCHIVE, watch_files.RESTORE, watch_files.KNOWN_HOSTS}
+"""Files that every night needs before it can find anything."""
+
+
 class How(StrEnum):
     """What somebody does to an object."""
 
@@ -140,14 +144,14 @@ def _reported(  # noqa: PLR0917 - a row of the table
 def _of_file(what: Placed, host: str) -> Iterator[Cell]:
     path, aside = shlex.quote(what.name), f"{ASIDE}-{PurePosixPath(what.name).name}"
     is_unit = what.name.startswith(f"{UNITS}/")
-    # Without its unit or its timer no night runs: whoever deploys finds that.
-    own = {f"{UNITS}/{unit}" for unit in watch_files.OWN_UNITS}
-    stops = what.name in own
+    # Without these no night runs, or none logs in anywhere: whoever deploys finds that.
+    stops = what.name in {f"{UNITS}/{unit}" for unit in watch_files.OWN_UNITS} | NEEDED
     after = f"; {RELOAD}" if is_unit else ""
     subject = f"^{re.escape(what.name)}$"
     gone = Finder.OWNER if stops else Finder.NIGHT
     comment = "echo" if what.name.endswith(".json") else "echo '# by hand'"
-    yield _heals(what, host, How.EDIT, f"{comment} >> {path}", subject)
+    edited = Finder.OWNER if what.name == watch_files.ARCHIVE else Finder.NIGHT
+    yield _heals(what, host, How.EDIT, f"{comment} >> {path}", subject, finder=edited)
     yield _heals(what, host, How.REMOVE, f"rm {path}{after}", subject, finder=gone)
     yield _heals(what, host, How.OVERRIDE, f"mv {path} {aside}; ln -s {aside} {path}", subject, where="by a link")
     yield _heals(what, host, How.MASK, f"ln -sf /dev/null {path}{after}", subject, finder=gone)
@@ -177,7 +181,8 @@ def _of_project(what: Placed, host: str) -> Iterator[Cell]:
 
 
 def _of_directory(what: Placed, host: str) -> Iterator[Cell]:
-    yield _heals(what, host, How.EDIT, f"chmod 700 {shlex.quote(what.name)}")
+    closed = Finder.OWNER if what.name == watch_files.ROOT else Finder.NIGHT
+    yield _heals(what, host, How.EDIT, f"chmod 700 {shlex.quote(what.name)}", finder=closed)
     yield _heals(what, host, How.OVERRIDE, f"chown nobody {shlex.quote(what.name)}", where="by another owner")
 
 

@@ -65,9 +65,9 @@ def inject(lab: Lab, batch: list[Cell]) -> None:
 
 def undo(lab: Lab, batch: list[Cell]) -> None:
     """Take back what is only reported."""
-    for cell in batch:
-        if cell.undo:
-            lab.run(cell.host, "sh", "-c", cell.undo, check=False)
+    for host in sorted({cell.host for cell in batch if cell.undo}):
+        scripts = [cell.undo for cell in batch if cell.undo and cell.host == host]
+        lab.run(host, "sh", "-c", "\n".join(f"( {script} )" for script in scripts), check=False)
 
 
 def about(report: Report, cell: Cell) -> list[OperationReport]:
@@ -104,6 +104,10 @@ def test_a_night_finds_and_deals_with_everything_that_it_can(
         try:
             inject(lab, batch)
             made = night(lab)
+        except AssertionError as error:
+            wrong.append(f"night {number}: {error}")
+            deployed()
+            continue
         finally:
             undo(lab, batch)
         for cell in batch:
