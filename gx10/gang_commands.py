@@ -19,44 +19,37 @@ if TYPE_CHECKING:
 CONTROL = "/usr/local/lib/gx10/gang_control.py"
 EXPLAIN = "/usr/local/lib/gx10/gang_why.py"
 UNITS = ("gx10-gang.service", "ray-head.service", "ray-worker.service", "vllm-engine.service")
-INTERRUPTED = 130
+NOT_FOUND = 127
+"""Exit status of a shell for a program that is not there."""
 POLLED = re.compile(r'"(?:GET|HEAD) /(?:metrics|health|ping)(?:\?\S*)? HTTP/[\d.]+" 200\b')
 """What the engine's API logs of those who look at it every second; one that was not answered with 200 is shown."""
 
 
-def _on_head(description: Description, words: list[str]) -> int:
-    """Run a program on the head, whose output is shown as it comes; its exit status, or 1 where ssh did not get there.
+def _control(*words: str) -> None:
+    """Have the head's supervisor do something, and show what it says until it is done; ends with its exit status, which
+    gang_control.py explains, or with 1 where ssh did not get there."""
+    from gx10.remote import UNREACHABLE, failed_because, ssh_arguments  # noqa: PLC0415 - only where a host is asked
 
-    Statuses of the head's programs are their own: see gang_control.py and gang_why.py.
-    """
-    from gx10.remote import UNREACHABLE, ssh_arguments  # noqa: PLC0415 - only where a host is asked
-
+    description = described()
     head = description.cluster.head
-    done = subprocess.run([*ssh_arguments(description, head), shlex.join(words)], check=False)
-    if done.returncode != UNREACHABLE:
-        return done.returncode
+    argv = [*ssh_arguments(description, head), shlex.join([CONTROL, *words])]
+    done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode == UNREACHABLE:
+        _unreachable(head)
+    if done.returncode == NOT_FOUND:
+        click.echo(f"{head}: {failed_because(done.stderr)}", err=True)
+        sys.exit(ERROR)
+    click.echo(done.stderr or "", err=True, nl=False)
+    sys.exit(done.returncode)
+
+
+def _unreachable(head: str) -> None:
+    """End with 1 where the head does not answer."""
     click.echo(
         f"The head {head} cannot be reached. Is it on, and is its management cable in? `gx10 status` asks the others.",
         err=True,
     )
-    return ERROR
-
-
-def _control(*words: str) -> None:
-    """Have the head's supervisor do something, and show what it says until it is done."""
-    description = described()
-    verb = words[0]
-    try:
-        status = _on_head(description, [CONTROL, *words])
-    except KeyboardInterrupt:
-        click.echo(
-            f"Interrupted. The supervisor on {description.cluster.head} goes on with `{verb}` by itself: `gx10 status` "
-            f"shows how far it is, `gx10 why` what holds it up"
-            + (", `gx10 stop` stops the gang." if verb != "stop" else ", `gx10 start` starts the gang again."),
-            err=True,
-        )
-        sys.exit(INTERRUPTED)
-    sys.exit(status)
+    sys.exit(ERROR)
 
 
 DRAIN = click.option(
@@ -124,7 +117,18 @@ def why(full: bool) -> None:
 
     Exit status: 0 it serves, 2 it does not, 1 the head or its supervisor does not answer.
     """
-    sys.exit(_on_head(described(), [EXPLAIN, *(["--full"] if full else [])]))
+    from gx10.remote import run  # noqa: PLC0415 - only where a host is asked
+
+    description = described()
+    head = description.cluster.head
+    answer = run(description, head, [EXPLAIN, *(["--full"] if full else [])])
+    click.echo(answer.output, nl=False)
+    if answer.status is None:
+        _unreachable(head)
+    elif answer.status == NOT_FOUND:
+        click.echo(f"{head}: {answer.reason}", err=True)
+        sys.exit(ERROR)
+    sys.exit(answer.status)
 
 
 def journal(

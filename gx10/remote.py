@@ -27,6 +27,8 @@ class Answer:
     host: str
     value: Any = None
     reason: str = ""
+    output: str = ""
+    """What the command printed, also where it failed."""
     status: int | None = None
     """Exit status of the command; None where it was never known: no login, no answer in time."""
 
@@ -74,9 +76,9 @@ def run(
     if done.returncode == UNREACHABLE:
         return Answer(host, reason=f"unreachable: {_unreachable(done.stderr)}")
     if done.returncode:
-        reason = _failed(done.stderr) or f"{command[0]} ended with status {done.returncode}"
-        return Answer(host, reason=reason, status=done.returncode)
-    return Answer(host, value=done.stdout, status=0)
+        reason = failed_because(done.stderr) or f"{command[0]} ended with status {done.returncode}"
+        return Answer(host, reason=reason, output=done.stdout or "", status=done.returncode)
+    return Answer(host, value=done.stdout, output=done.stdout or "", status=0)
 
 
 def run_all(
@@ -113,7 +115,7 @@ def _unreachable(errors: str) -> str:
     return line
 
 
-def _failed(errors: str) -> str:
+def failed_because(errors: str) -> str:
     """What a command says that failed; a program of this package that is not there says that nothing was deployed."""
     line = _last_line(errors)
     if PROGRAMS in line and any(sign in line for sign in ("can't open file", "No such file", "not found")):

@@ -170,7 +170,7 @@ def _drain(description: Description, found: dict[str, Standing]) -> None:
         return
     _say(f"{head}: running requests end, new ones are refused")
     seconds = description.recipe.gx10.drain_timeout_seconds + description.recipe.gx10.stop_timeout_seconds + 120
-    answer = run(description, head, ["python3", CONTROL, "stop", "--reason", "the cluster is retired"], seconds)
+    answer = run(description, head, [CONTROL, "stop", "--reason", "the cluster is retired"], seconds)
     if not answer.ok:
         raise RetireError(f"{head}: the gang did not stop: {answer.reason}. `gx10 why` says more.")
 

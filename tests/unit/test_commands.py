@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from gx10 import cli, images, interrupted, last_description, reconcile_commands, remote
+from gx10 import access_files, cli, images, interrupted, last_description, reconcile_commands, remote
 from gx10.access_files import missing_files
 from gx10.engine.description import Description, describe
 from gx10.reconcile.lock import LockUnknownError
@@ -350,3 +350,13 @@ def test_the_last_transfer_of_an_image_is_not_that_of_weights(described: Descrip
         [{"images": {described.image_reference: None}}, {"plan": []}, {"read": {"transfers": [weights, image]}}],
     )
     assert images._place(described, answer).transfer == image
+
+
+def test_an_ssh_file_that_cannot_be_read_is_refused_with_its_reason(
+    described: Description, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "known_hosts"
+    directory.mkdir()
+    monkeypatch.setattr(access_files, "project_path", lambda *_: directory)
+    with pytest.raises(SettingsError, match="it cannot be read here: Is a directory"):
+        access_files.missing_files(described)

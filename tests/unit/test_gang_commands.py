@@ -99,22 +99,10 @@ def test_verbs_ask_the_heads_programs_and_pass_their_status_on(
 
     def run(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         asked.append(argv)
-        return subprocess.CompletedProcess(argv, status)
+        return subprocess.CompletedProcess(argv, status, "", "")
 
     monkeypatch.setattr(gang_commands.subprocess, "run", run)
     done = CliRunner().invoke(main, command)
     assert done.exit_code == passed_on
     assert asked[0][-2:] == ["10.77.0.11", words]
     assert ("The head gx10-1 cannot be reached" in done.stderr) is (status == 255)
-
-
-@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
-def test_an_interrupted_verb_says_what_goes_on_and_what_to_type(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(gang_commands.subprocess, "run", run)
-    done = CliRunner().invoke(main, [verb])
-    assert done.exit_code == 130
-    assert f"The supervisor on gx10-1 goes on with `{verb}` by itself: `gx10 status`" in done.stderr
-    assert "Aborted" not in done.output

@@ -101,7 +101,7 @@ def test_whatever_else_operations_are_handed_is_placed(monkeypatch: pytest.Monke
     assert recorded["path"] in names
     if host == watch_files.node(DESCRIBED):
         (project,) = handed.of("project_deployed")
-        assert {f"{project['root']}/{name}" for name in project["files"]} <= names
+        assert {f"{watch_files.PROJECT}/{name}" for name in project["files"]} <= names
         (known,) = handed.of("hosts_known")
         (user,) = handed.of("reconciler_user")
         assert {known["path"], user["watch"]["user"], user["watch"]["key"], user["watch"]["environment"]} <= names

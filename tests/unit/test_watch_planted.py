@@ -22,6 +22,7 @@ sys.path.insert(0, str(PROGRAMS))
 from environment import tree
 
 ROOT = "/opt/gx10/project"
+ASKED = {"project": ROOT, "restored": "/opt/gx10/restored.json"}
 FILES = {"gx10/cli.py": b"cli", "deploy.py": b"deploy"}
 
 
@@ -57,16 +58,16 @@ def project(tmp_path: Path) -> Path:
 class Deploy:
     """`project_deployed` on a host that answers with a project."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any]) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], restored: dict[str, str] | None = None
+    ) -> None:
         self.subjects: list[str] = []
-        self.wrote: list[str] = []
-        monkeypatch.setattr(watch, "ask", lambda *_, **__: {"project": found})
+        monkeypatch.setattr(watch, "ask", lambda *_, **__: {"project": found, "restored": restored or {}})
         monkeypatch.setattr(watch, "elsewhere", lambda _: False)
         monkeypatch.setattr(watch, "host", SimpleNamespace(name="gx10-1", noop=lambda _: None))
         monkeypatch.setattr(watch, "drifted", lambda subject, *_, **__: self.subjects.append(subject) or True)
-        monkeypatch.setattr(watch, "put_command", lambda entries: self.wrote.extend(e.path for e in entries) or "put")
         body = watch.project_deployed._inner.__wrapped__  # type: ignore[attr-defined]
-        self.commands = [str(command) for command in body(watch={}, node="gx10-1", root=ROOT, files=FILES)]
+        self.commands = [str(command) for command in body(watch=ASKED, node="gx10-1", files=FILES, restore=["restore"])]
 
 
 def as_root(found: dict[str, Any]) -> dict[str, Any]:
@@ -94,33 +95,31 @@ def test_whatever_does_not_belong_is_told_once_and_taken_away(
     PLANTS[name](project)
     deploy = Deploy(monkeypatch, as_root(looked_at(project)))
     assert deploy.subjects == [f"{ROOT}/{name}"]
-    assert deploy.commands == [f"rm -rf -- {ROOT}/{name}"]
+    assert deploy.commands == ["restore"]
 
 
 def test_a_directory_that_others_may_write_is_closed(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     (project / "gx10").chmod(0o777)
     deploy = Deploy(monkeypatch, as_root(looked_at(project)))
-    assert (deploy.subjects, deploy.wrote) == ([f"{ROOT}/gx10"], [f"{ROOT}/gx10"])
+    assert (deploy.subjects, deploy.commands) == ([f"{ROOT}/gx10"], ["restore"])
 
 
 @pytest.mark.parametrize("name", ["gx10", "."])
-def test_a_link_in_a_directorys_place_goes_before_files_are_written(
-    monkeypatch: pytest.MonkeyPatch, project: Path, name: str
-) -> None:
+def test_a_link_in_a_directorys_place_is_told(monkeypatch: pytest.MonkeyPatch, project: Path, name: str) -> None:
     (project / name).resolve().rename(project.parent / "moved")
     where = project if name == "." else project / name
     where.symlink_to(project.parent / "moved")
     deploy = Deploy(monkeypatch, as_root(looked_at(project)))
-    at = ROOT if name == "." else f"{ROOT}/{name}"
-    assert deploy.commands == [f"rm -rf -- {at}", "put"]
-    assert deploy.wrote[0] == at
-    assert f"{ROOT}/gx10/cli.py" in deploy.wrote
+    assert (ROOT if name == "." else f"{ROOT}/{name}") in deploy.subjects
+    assert deploy.commands == ["restore"]
 
 
-def test_a_first_deploy_writes_directories_before_what_is_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    deploy = Deploy(monkeypatch, {})
-    assert deploy.commands == ["put"]
-    assert deploy.wrote == [ROOT, f"{ROOT}/gx10", *(f"{ROOT}/{name}" for name in FILES)]
+def test_what_was_put_back_before_the_run_is_told_by_it_and_then_forgotten(
+    monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    deploy = Deploy(monkeypatch, as_root(looked_at(project)), {f"{ROOT}/deploy.py": "absent"})
+    assert deploy.subjects == [f"{ROOT}/deploy.py"]
+    assert deploy.commands == ["rm -f -- /opt/gx10/restored.json"]
 
 
 def test_what_running_leaves_behind_is_described_by_nobody(tmp_path: Path) -> None:
