@@ -21,7 +21,7 @@ from gx10.reconcile.classify import Decision
 
 UNITS = host_files.UNITS
 RELOAD = "systemctl daemon-reload"
-ASIDE = "/var/tmp/aside"  # readable by the reconciler, as what it leads to is
+ASIDE = "/srv/aside"  # readable by the reconciler, as what it leads to is
 PROGRAMS = f"/{host_files.PROGRAMS}"
 DROP_IN_DIRECTORIES = (
     UNITS,

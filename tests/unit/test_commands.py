@@ -352,11 +352,8 @@ def test_the_last_transfer_of_an_image_is_not_that_of_weights(described: Descrip
     assert images._place(described, answer).transfer == image
 
 
-def test_an_ssh_file_that_cannot_be_read_is_refused_with_its_reason(
-    described: Description, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = tmp_path / "known_hosts"
-    directory.mkdir()
-    monkeypatch.setattr(access_files, "project_path", lambda *_: directory)
-    with pytest.raises(SettingsError, match="it cannot be read here: Is a directory"):
-        access_files.missing_files(described)
+def test_an_ssh_file_that_cannot_be_read_is_told_with_its_reason(tmp_path: Path) -> None:
+    assert access_files._fault(tmp_path) == "it cannot be read here: Is a directory"
+    assert access_files._fault(tmp_path / "none") == "there is no such file on this node"
+    (tmp_path / "key").touch()
+    assert access_files._fault(tmp_path / "key") == ""

@@ -260,7 +260,7 @@ def test_the_whole_cluster_drains_first_and_its_head_goes_last(world: World) -> 
     result = world.type("--all", "--yes")
     assert result.exit_code == 0, result.output
     order = [HOSTS[3], HOSTS[1], HOSTS[2], HOSTS[0]]
-    assert world.done[:2] == ["lock", f"{HOSTS[0]}: {retire_commands.CONTROL} stop"]
+    assert world.done[:2] == ["lock", f"{HOSTS[0]}: {retire_commands.CONTROL} stop --reason"]
     assert world.done[2:] == [*(f"retire {name}" for name in order), *(f"run {name}" for name in order)]
 
 
