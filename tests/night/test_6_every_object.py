@@ -101,15 +101,18 @@ def test_a_night_finds_and_deals_with_everything_that_it_can(
     wrong: list[str] = []
     for number, batch in enumerate(nights, 1):
         started = time.monotonic()
+        made = None
         try:
             inject(lab, batch)
             made = night(lab)
         except AssertionError as error:
             wrong.append(f"night {number}: {error}")
-            deployed()
-            continue
         finally:
             undo(lab, batch)
+        if made is None:
+            print(wrong[-1], flush=True)
+            deployed()
+            continue
         for cell in batch:
             said = fault(made.report, cell, acted=True)
             verdicts[cell.name] = said or f"{cell.drift}: {cell.decision}"
