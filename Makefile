@@ -92,6 +92,10 @@ faults-image: system install ## The torch trap, and hosts, cables, disks and dae
 drift: system install ## Every kind of drift on the lab, quiet nights, kills at every boundary, and the page in a browser
 	@scripts/test-drift
 
+.PHONY: docs-commands
+docs-commands: served ## Type every command of the documents in its situation, and write docs/documented-commands.md
+	@$(BIN)/python -m tests.documented.run
+
 .PHONY: prove-mods
 prove-mods: install ## Prove the mods on three published CUDA wheels of vLLM (10 GB, no GPU)
 	@$(BIN)/python -m pytest tests/wheels -q

@@ -1,0 +1,67 @@
+"""Types what the documents say, scenario by scenario, and writes docs/documented-commands.md.
+
+    python -m tests.documented.run [--only WORDS] [--quick] [--list]
+
+What was found is kept below .cache/documented-commands: a run of a part replaces that part of the page alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gx10.settings import PROJECT
+
+from .cases import SCENARIOS
+from .play import played
+from .published import PAGE, RESULTS, page, result_file
+from .stage import PageFaultError
+
+
+def main() -> None:
+    """Run, keep what was found, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="scenarios whose name holds these words")
+    parser.add_argument("--quick", action="store_true", help="the part that CI runs")
+    parser.add_argument("--list", action="store_true", help="print the names of the scenarios and end")
+    arguments = parser.parse_args()
+    named = [one for one in SCENARIOS if one.name == arguments.only]
+    wanted = named or [one for one in SCENARIOS if arguments.only in one.name and (one.quick or not arguments.quick)]
+    if arguments.list:
+        print(*(one.name for one in wanted), sep="\n")
+        return
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    failures = 0
+    for scenario in wanted:
+        print(scenario.name, flush=True)
+        with tempfile.TemporaryDirectory() as state:
+            try:
+                rows = played(scenario, Path(state))
+            except PageFaultError as fault:
+                failures += 1
+                result_file(scenario).unlink(missing_ok=True)
+                print(f"  {fault}", flush=True)
+                continue
+        outcome = {
+            "when": f"{datetime.now(UTC):%Y-%m-%d}", "revision": _revision(), "rows": [asdict(row) for row in rows]
+        }  # fmt: skip
+        result_file(scenario).write_text(json.dumps(outcome, indent=1))
+    kept = {one.name: json.loads(result_file(one).read_text()) for one in SCENARIOS if result_file(one).is_file()}
+    PAGE.write_text(page(kept), encoding="utf-8")
+    print(f"{len(wanted) - failures} of {len(wanted)} situations are as their pages say")
+    sys.exit(int(failures > 0))
+
+
+def _revision() -> str:
+    words = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
