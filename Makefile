@@ -88,8 +88,12 @@ soak-switch: system install ## Serve another model and the first again, with a c
 faults-image: system install ## The torch trap, and hosts, cables, disks and daemons that fail under the image (the lab)
 	@$(BIN)/python -m pytest tests/lab/test_torch_trap.py tests/faults/test_image_faults.py -q -s
 
+.PHONY: night
+night: system install ## The nightly unit where it is installed: verdicts, restarts, timer, boot, every drift (the lab, an hour)
+	@scripts/test-night
+
 .PHONY: drift
-drift: system install ## Every kind of drift on the lab, quiet nights, kills at every boundary, and the page in a browser
+drift: system install ## A run by hand killed at every boundary of a restart, and the page in a browser (the lab)
 	@scripts/test-drift
 
 .PHONY: docs-commands

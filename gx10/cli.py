@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gx10.settings import SettingsError
+from gx10.settings import PROJECT, SettingsError
+from gx10.settings.load import MARK
 
 if TYPE_CHECKING:
     from gx10.engine.description import Description
@@ -34,6 +35,8 @@ LAZY = {
     "diff": "gx10.reconcile_commands:diff",
 }
 """Groups that are imported when they are called: a cluster's owner does not wait for the lab's libraries."""
+OWNERS = ("lab", "retire", "serve")
+"""Commands that change the description, or what is no part of it: they belong where the owner deploys from."""
 
 
 class Commands(click.Group):
@@ -64,8 +67,21 @@ def described() -> Description:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Serve one large model from a few small machines. GX10_CLUSTER names the cluster file; the default is the lab."""
+    if context.invoked_subcommand in OWNERS:
+        refuse_in_copy(context.invoked_subcommand)
+
+
+def refuse_in_copy(verb: str) -> None:
+    """End with 64 where this is the reconciler's copy of the project, in which nothing is written."""
+    if (PROJECT / MARK).is_file():
+        click.echo(
+            f"{PROJECT} is the reconciler's copy, which deploys write. Run `gx10 {verb}` where you deploy from.",
+            err=True,
+        )
+        sys.exit(USAGE)
 
 
 @main.command()
@@ -114,7 +130,9 @@ def verify(pytest_arguments: tuple[str, ...]) -> None:
     description = described()
     checks = description.project / "tests" / "nodes"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", str(checks), *pytest_arguments], cwd=description.project, check=False
+        [sys.executable, "-m", "pytest", str(checks), "-p", "no:cacheprovider", *pytest_arguments],
+        cwd=description.project,
+        check=False,
     )
     # pytest: 0 all passed, 1 some failed; anything else is no verdict.
     sys.exit({0: IN_SYNC, 1: 2}.get(done.returncode, ERROR))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from gx10.cli import ERROR, IN_SYNC, USAGE, described
+from gx10.cli import ERROR, IN_SYNC, USAGE, described, refuse_in_copy
 from gx10.images import judged, places, removed, table, verified
 from gx10.operations.image import NO_BUILD
 from gx10.pins.held import held_hashes, other_hashes, pinned
@@ -103,6 +103,7 @@ def gc(dry: bool, as_json: bool) -> None:
 @click.option("--upgrade", is_flag=True, help="Let every version rise that nothing pins, not only what must change.")
 def lock_command(name: str, wheels: Path | None, upgrade: bool) -> None:
     """Bring the locks of images/NAME.yaml up to date with what it asks for, and show what changes."""
+    refuse_in_copy("images lock")
     try:
         image, file = load_image(name)
     except SettingsError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from gx10.engine.description import Description
 from gx10.reconcile import hook, page, suspension
 from gx10.reconcile.described import description_digest, revision
 from gx10.reconcile.history import REPORT_FILE, History, compared, state_directory
-from gx10.reconcile.lock import LockHeldError, LockUnknownError, broken, locked, shown
+from gx10.reconcile.lock import LockHeldError, LockUnknownError, broken, locked, operator, shown
 from gx10.reconcile.memory import Memory
 from gx10.reconcile.metrics import FILE as METRICS_FILE
 from gx10.reconcile.metrics import metrics
@@ -84,12 +84,14 @@ def reconcile(  # noqa: PLR0917 - click passes options by name
             if break_lock and (was := broken(description)):
                 click.echo(f"Took the lock from {was}.", err=True)
             wait = settings.lock_wait_seconds if nightly else 0
+            booting = boots_for(settings.boot_seconds) if nightly else 0
             state = state_directory(description.cluster.name)
-            with locked(description, state, reason, settings.timeout_seconds, wait) as lock:
+            with locked(description, state, reason, settings.timeout_seconds, wait, booting) as lock:
                 if lock.taken_over:
                     click.echo(f"{lock.taken_over[:1].upper()}{lock.taken_over[1:]}.", err=True)
                 night = _night(description, report, directory, descriptors=lock.descriptors)
                 night.any_time, night.sample, night.checks = any_time, not no_sample, checks
+                night.silence_seconds = boots_for(settings.boot_seconds) if nightly else 0
                 night.run()
                 night.memory.write(state / MEMORY_FILE)
         except LockHeldError as error:
@@ -97,6 +99,11 @@ def reconcile(  # noqa: PLR0917 - click passes options by name
         except LockUnknownError as error:
             _unknown(description, report, error)
     _finish(description, report, as_json=as_json)
+
+
+def boots_for(boot_seconds: float) -> float:
+    """For how long yet the others of a cluster may be booting, since this host has just booted itself."""
+    return max(0.0, boot_seconds - time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 @click.command()
@@ -114,7 +121,7 @@ def suspend(reason: str, end: str) -> None:
     if len(reason.strip()) < 4:
         click.echo("say why, so that whoever finds it knows whom to ask", err=True)
         sys.exit(USAGE)
-    answer = suspension.suspend(description, suspension.Suspension(reason, until, getpass.getuser()))
+    answer = suspension.suspend(description, suspension.Suspension(reason, until, operator()))
     if not answer.ok:
         click.echo(f"{answer.host}: {answer.reason}", err=True)
         sys.exit(ERROR)
@@ -135,13 +142,17 @@ def resume() -> None:
 @click.option("--count", default=20, show_default=True, help="How many runs.")
 @click.option("--show", metavar="RUN", help="Show one run: its name, the beginning of it, or -1 for the latest.")
 @click.option("--json", "as_json", is_flag=True, help="Print reports as JSON.")
-@click.option("--tell", is_flag=True, help="Write metrics and page anew, and hand the latest report to the hook.")
+@click.option("--tell", is_flag=True, help="Write metrics and page anew, and tell the hook what it was not told.")
 def history(count: int, show: str | None, as_json: bool, tell: bool) -> None:
     """List the runs that this node has made, the latest first."""
     description = described()
     kept = History(state_directory(description.cluster.name))
     if tell:
-        _publish(description, _found(kept, "-1"))
+        try:
+            _publish(description, kept.latest(description.cluster.name))
+        except LookupError as error:
+            click.echo(str(error), err=True)
+            sys.exit(ERROR)
         return
     reports = [_found(kept, show)] if show else list(kept.reports(count))
     if as_json:
@@ -197,14 +208,15 @@ def _reported(description: Description, mode: Literal["plan", "reconcile"]) -> I
     signals = (signal.SIGINT, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     kept = History(state_directory(description.cluster.name))
+    checkout, described_as = revision(description.project), description_digest(description)
     now = datetime.now(UTC)
     directory = kept.begin(now)
     report = Report(
         run=directory.name,
         cluster=description.cluster.name,
         mode=mode,
-        revision=revision(description.project),
-        description=description_digest(description),
+        revision=checkout,
+        description=described_as,
         reason="the run has not come to its end",
         started=now,
         hosts={name: HostReport() for name in description.cluster.hosts},
@@ -272,5 +284,9 @@ def _publish(description: Description, report: Report) -> None:
             write_whole(public / METRICS_FILE, text, 0o644)
         except OSError as error:
             click.echo(f"the metrics could not be written: {error}", err=True)
+    if kept.hook_was_told(report.run):
+        return
     if failed := hook.tell(settings.hook, report):
         click.echo(failed, err=True)
+        return
+    kept.note_hook(report.run)

@@ -34,8 +34,13 @@ class Answer:
 
 def ssh_arguments(description: Description, host: str) -> list[str]:
     """The ssh command that logs in to a host without ever asking a person, and gives up one that died meanwhile."""
+    return ["ssh", *ssh_options(description), str(description.cluster.hosts[host].management)]
+
+
+def ssh_options(description: Description) -> list[str]:
+    """Options with which ssh logs in to any host of the cluster, whoever runs it."""
     access = description.cluster.access
-    words = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l", access.user]
+    words = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l", access.user]
     words += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]
     if access.ssh_config:
         words += ["-F", str(project_path(description, access.ssh_config))]
@@ -45,7 +50,7 @@ def ssh_arguments(description: Description, host: str) -> list[str]:
         words += ["-o", f"UserKnownHostsFile={project_path(description, access.known_hosts)}"]
     if access.port != 22:
         words += ["-p", str(access.port)]
-    return [*words, str(description.cluster.hosts[host].management)]
+    return words
 
 
 def project_path(description: Description, path: Path) -> Path:

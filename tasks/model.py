@@ -35,7 +35,7 @@ def weights_of(description: Description) -> Weights:
         keeper=source.host or cluster.head,
         hosts=(cluster.head, *cluster.workers),
         shares={name: share_urls(cluster, name) for name in cluster.hosts},
-        recorded=Manifests.of(description.project, cluster.name),
+        recorded=Manifests.of(description.project, cluster.name, kept_here=not description.loaded.is_copy),
         policy=policy(cluster, recipe, all_recipes(description.project)),
         min_free_gib=rules.min_free_gib,
         source=str(source.directory) if source.directory else None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from .description import Description
 from .host_files import UNITS
 from .templates import render
+from .units import unit_words
 
 USER = "gx10-reconcile"
 HOME = "/var/lib/gx10-reconcile"
@@ -64,6 +65,7 @@ def watch_files(description: Description) -> tuple[WatchFile, ...]:
         "command": COMMAND,
         "environment": environment(description)[0],
         "metrics": str(settings.metrics),
+        "hook": " ".join(unit_words(settings.hook)),
         "timeout_seconds": settings.timeout_seconds,
         "calendar": settings.calendar,
         "zone": settings.time_zone,

@@ -19,11 +19,13 @@ class Manifests:
     """The manifests of one cluster's models."""
 
     directory: Path
+    kept_here: bool = True
+    """Whether this node keeps them. The reconciler's copy of the project keeps none: they are its owner's."""
 
     @classmethod
-    def of(cls, project: Path, cluster: str) -> Manifests:
+    def of(cls, project: Path, cluster: str, *, kept_here: bool = True) -> Manifests:
         """Those of a cluster of this project."""
-        return cls(project / STATE / cluster / "manifests")
+        return cls(project / STATE / cluster / "manifests", kept_here)
 
     def path(self, model: str) -> Path:
         """File of a model's manifest; `model` is its directory below the model root."""

@@ -231,7 +231,7 @@ def archive_kept_here(distributed: Distributed) -> Commands:
         return
     reference, head, control = distributed.reference, distributed.head, distributed.control
     if control is None:
-        host.noop("the cluster file asks for no archive on the control node")
+        host.noop("this node is to keep no archive")
         return
     stored, kept = distributed.archived(), distributed.kept()
     if kept and stored and digest_of(kept) == stored["digest"]:

@@ -17,7 +17,7 @@ from gx10.models.room import GIB, Room, refusal, table
 from gx10.reconcile.classes import Drift
 
 from .asking import ask
-from .commands import Commands, FromControlNode, Narrated, Recorded, elsewhere, refuse
+from .commands import Commands, FromControlNode, Narrated, Recorded, Refusal, elsewhere, refuse
 from .declared import drifted, operation
 from .image import CONTENT_PROGRAM
 
@@ -217,6 +217,11 @@ def weights_staged(weights: Weights) -> Commands:
             yield from refuse(refused)
             return
         yield _fetch_from_hub(weights, weights.hub)
+    elif weights.control and not weights.recorded.kept_here:
+        yield Refusal(
+            f"{host.name}: no host holds {weights.title} whole, and its source {weights.control} is a directory of the "
+            "node that you deploy from. Deploy there."
+        )
     elif weights.control:
         ssh = (weights.ssh or {})[weights.keeper]
         yield FromControlNode(
@@ -249,6 +254,9 @@ def weights_received(weights: Weights) -> Commands:
 def manifest_recorded(weights: Weights) -> Commands:
     """Keep the manifest on the control node: it decides when a host's files and manifest disagree."""
     if elsewhere([weights.keeper]):
+        return
+    if not weights.recorded.kept_here:
+        host.noop("manifests are kept where the owner deploys from")
         return
     recorded = weights.recorded.digest(weights.below)
     if recorded is not None and recorded == weights.coming():

@@ -11,6 +11,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
+from gx10.engine import watch_files
 from gx10.facts import FileStates, WatchState
 from gx10.reconcile.classes import Drift
 
@@ -20,6 +21,15 @@ from .declared import drifted, operation
 from .files import File, put_command, told_state
 
 ENVIRONMENT_PROGRAM = "/usr/local/lib/gx10/environment.py"
+NO_SHELL = "/usr/sbin/nologin"
+PUT_BACK = {
+    "home": ("--home", watch_files.HOME),
+    "shell": ("--shell", NO_SHELL),
+    "groups": ("--groups", ""),
+    "locked": ("--lock",),
+    "expires": ("--expiredate", ""),
+}
+"""Options of usermod for each thing of the reconciler's user."""
 NO_KEY = "of a key that is still to be made"
 
 
@@ -29,17 +39,26 @@ def reconciler_user(watch: Mapping[str, Any], node: str, home: str) -> Commands:
     if elsewhere([node]):
         return
     found, user, key = ask(WatchState, **watch), watch["user"], watch["key"]
+    described = {"home": home, "shell": NO_SHELL, "groups": [], "locked": True, "expires": ""}
     if found["user"] is None and drifted(user, "no user", "a system user"):
-        words = ["useradd", "--system", "--home-dir", home, "--create-home", "--shell", "/usr/sbin/nologin", "--", user]
+        words = ["useradd", "--system", "--home-dir", home, "--create-home", "--shell", NO_SHELL, "--", user]
         yield Command(*(QuoteString(word) for word in words))
+    elif found["user"] and found["user"] != described:
+        differing = [name for name, value in described.items() if found["user"][name] != value]
+        told = ", ".join(f"{name} {found['user'][name]}" for name in differing)
+        if drifted(user, told, ", ".join(f"{name} {described[name]}" for name in differing)):
+            # Only what differs: usermod refuses to move the home of a user that is at work.
+            words = ["usermod", *(word for name in differing for word in PUT_BACK[name]), "--", user]
+            yield Command(*(QuoteString(word) for word in words))
     if found["key"] is None and drifted(key, "no key", "a key"):
         directory = str(Path(key).parent)
-        yield Command("install", "-d", "-m", "700", "-o", user, "-g", user, "--", home, directory)
+        yield Command("install", "-d", "-m", "755", "-o", user, "-g", user, "--", home)
+        yield Command("install", "-d", "-m", "700", "-o", user, "-g", user, "--", directory)
         yield Command(
             *("rm", "-f", "--", key, f"{key}.pub", "&&", "runuser", "-u", user, "--", "ssh-keygen", "-q"),
             *("-t", "ed25519", "-N", "''", "-C", watch["comment"], "-f", key),
         )
-    if found["user"] and found["key"]:
+    if found["user"] == described and found["key"]:
         host.noop("the reconciler has its user and its key")
 
 

@@ -17,10 +17,14 @@ import yaml
 from gx10.engine import watch_files
 from gx10.engine.description import Description
 from gx10.engine.generation import digest
+from gx10.settings import Cluster
+from gx10.settings.load import MARK
 
 PARTS = ("gx10", "tasks", "deploys", "templates", "files", "recipes", "images", "tests/nodes")
 """Directories of the project that a deploy reads."""
 FILES = ("deploy.py", "inventory.py", "config.py", "pyproject.toml", "tests/__init__.py")
+
+MARK_TEXT = b"Deploys write this copy of the project: what is changed here is put back. Edit it where you deploy.\n"
 
 
 @cache
@@ -33,24 +37,25 @@ def project_files(description: Description) -> dict[str, bytes]:
 
     What the node that deploys needs to log in stands apart from what it deploys: `access` is left out.
     """
-    return {**_project_files(description.project), description.loaded.cluster_file: cluster_file(description, None)}
+    return {
+        **_project_files(description.project),
+        description.loaded.cluster_file: cluster_text(description.cluster, None),
+    }
 
 
 def deployed_files(description: Description) -> dict[str, bytes]:
     """The project as it stands on the reconciler's host, which logs in with a key of its own."""
-    own = cluster_file(description, watch_files.access())
-    files = {**project_files(description), description.loaded.cluster_file: own}
+    own = cluster_text(description.cluster, watch_files.access())
+    files = {**project_files(description), description.loaded.cluster_file: own, MARK: MARK_TEXT}
     return files | watch_files.distribution(description.project)
 
 
-def cluster_file(description: Description, access: dict[str, object] | None) -> bytes:
-    """The cluster file with other access, or without any, and without what its owner's own node keeps."""
-    told = description.cluster.model_dump(
-        mode="json", exclude={"access": True, "retention": {"control_archive"}}, exclude_unset=True
-    )
+def cluster_text(cluster: Cluster, access: dict[str, object] | None) -> bytes:
+    """The cluster file, word for word what its owner set, with other access or without any."""
+    settings = cluster.model_dump(mode="json", exclude={"access"}, exclude_unset=True)
     if access is not None:
-        told["access"] = access
-    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True).encode()
+        settings["access"] = access
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode()
 
 
 def description_digest(description: Description) -> str:
@@ -60,13 +65,17 @@ def description_digest(description: Description) -> str:
 
 
 def revision(project: Path) -> str:
-    """The checkout's revision, with `-dirty` where files differ from it; nothing where there is no checkout."""
-    done = subprocess.run(
-        ["git", "-C", str(project), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """The checkout's revision, with `-dirty` where files differ from it; nothing where there is no checkout or no git,
+    as on the hosts."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(project), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

@@ -7,13 +7,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .report import Report, write_whole
 
 RUN_NAME = re.compile(r"^\d{8}T\d{6}Z-\d+$")
 REPORT_FILE, SUMMARY_FILE = "report.json", "last_run_summary.json"
+HOOK_FILE = "hook-was-told"
+"""Stands in the directory of a run whose report the owner's hook has taken."""
 
 
 def state_directory(cluster: str) -> Path:
@@ -71,6 +73,26 @@ class History:
                 yield Report.read(self.runs / name / REPORT_FILE)
             except (OSError, ValueError):
                 continue
+
+    def latest(self, cluster: str) -> Report:
+        """The report of the latest run; one that died before its report was written is told as a failed one."""
+        names = self.names()
+        if not names:
+            raise LookupError("no run has been made here; `gx10 history` lists them")
+        try:
+            return Report.read(self.runs / names[0] / REPORT_FILE)
+        except (OSError, ValueError) as error:
+            started = datetime.strptime(names[0].partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            reason = f"the run left no report that can be read: {error}"
+            return Report(run=names[0], cluster=cluster, mode="reconcile", started=started, reason=reason)
+
+    def hook_was_told(self, run: str) -> bool:
+        """Whether the owner's hook has taken the report of a run."""
+        return (self.runs / run / HOOK_FILE).exists()
+
+    def note_hook(self, run: str) -> None:
+        """Note that it has."""
+        (self.runs / run / HOOK_FILE).touch()
 
     def keep(self, report: Report, runs: int) -> None:
         """Write the summary of the last run, and drop the oldest runs beyond those that are kept."""

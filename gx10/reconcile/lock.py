@@ -28,6 +28,8 @@ from gx10.remote import run, ssh_arguments
 
 HELD = "GX10_LOCK_HELD"
 """Environment variable: this process is part of a run that holds the lock."""
+OPERATOR = "GX10_OPERATOR"
+"""Environment variable: who typed the command, where it runs as the reconciler's user for somebody else."""
 ANSWER_SECONDS = 20
 
 
@@ -37,6 +39,11 @@ class LockHeldError(Exception):
 
 class LockUnknownError(Exception):
     """The head could not be asked."""
+
+
+def operator() -> str:
+    """Who runs this."""
+    return os.environ.get(OPERATOR) or getpass.getuser()
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Holder:
     @classmethod
     def me(cls, reason: str) -> Holder:
         """This process."""
-        return cls(getpass.getuser(), socket.gethostname(), os.getpid(), reason)
+        return cls(operator(), socket.gethostname(), os.getpid(), reason)
 
 
 def said(held: dict[str, Any]) -> str:
@@ -99,17 +106,22 @@ class Locked:
 
 
 @contextmanager
-def locked(
-    description: Description, state: Path, reason: str, seconds: float, wait_seconds: float = 0
+def locked(  # noqa: PLR0917 - the last two have defaults and are given by name
+    description: Description,
+    state: Path,
+    reason: str,
+    seconds: float,
+    wait_seconds: float = 0,
+    silence_seconds: float = 0,
 ) -> Iterator[Locked]:
     """Hold both locks of a cluster.
 
     Raises LockHeldError when somebody else has one of them after `wait_seconds`, LockUnknownError when the head cannot
-    be asked.
+    be asked for `silence_seconds`.
     """
     until = time.monotonic() + wait_seconds
     with _local(state / "lock", until) as local:
-        keeper, over = hold_on_head(description, reason, seconds, until)
+        keeper, over = hold_on_head(description, reason, seconds, until, time.monotonic() + silence_seconds)
         try:
             local.seek(0)
             local.truncate()
@@ -149,10 +161,18 @@ def _named(holder: Holder, seconds: float) -> dict[str, Any]:
     return {**told, "since": now, "expires": now + seconds}
 
 
-def hold_on_head(description: Description, reason: str, seconds: float, until: float = 0) -> tuple[Keeper, str]:
+def hold_on_head(
+    description: Description, reason: str, seconds: float, until: float = 0, silent_until: float = 0
+) -> tuple[Keeper, str]:
     """Take the head's lock; returns what keeps it, and what was taken over from a run that died, in words."""
     while True:
-        keeper, told = _try_on_head(description, reason, seconds)
+        try:
+            keeper, told = _try_on_head(description, reason, seconds)
+        except LockUnknownError:
+            if time.monotonic() >= silent_until:
+                raise
+            time.sleep(2)
+            continue
         if told["held"]:
             over = told["taken_over"]
             return keeper, f"took over the lock of {said(over['holder'] or {})}: {over['because']}" if over else ""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from gx10.remote import Answer
@@ -32,6 +32,7 @@ from .verdict import EXIT, Status, judge
 TAKEN_OVER = ("gang.completion_answered", "model.manifest_recorded")
 """The run asks for the completion itself, and can tell an engine that is silent from a plan that failed. What a deploy
 remembers of weights is its own node's."""
+REACH_AGAIN_SECONDS = 5
 LATER = "waits until everything else is in place"
 
 
@@ -59,6 +60,8 @@ class Night:
     sample: bool = True
     checks: bool | None = None
     """Whether to check every node; None does it when something was put back."""
+    silence_seconds: float = 0
+    """For how long hosts may be silent before the run ends: they may be booting."""
     pending_since: datetime | None = None
     """Since when a restart has been pending, by the report before."""
     _plans: int = field(default=0)
@@ -116,7 +119,7 @@ class Night:
 
     def _reach(self) -> None:
         with self._step("reach") as step:
-            answers = self.tools.reach()
+            answers = self._answers()
             now = self.tools.now()
             for host, answer in answers.items():
                 reboot = answer.ok and bool(answer.value[0]["reboot"])
@@ -126,6 +129,15 @@ class Night:
             self._read_head(answers[self.cluster.head], now)
             if silent:
                 raise EndedError(Status.UNKNOWN, f"{silent[0]} does not answer: {answers[silent[0]].reason}")
+
+    def _answers(self) -> dict[str, Answer]:
+        """Every host's answer, asked for again while silent ones may be booting."""
+        until = self.tools.now() + timedelta(seconds=self.silence_seconds)
+        while True:
+            answers = self.tools.reach()
+            if all(answer.ok for answer in answers.values()) or self.tools.now() >= until:
+                return answers
+            self.tools.wait(REACH_AGAIN_SECONDS)
 
     def _note_transfers(self) -> None:
         """What came over the fabric in this run; a host that does not tell is found by what follows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,9 @@ class Tools(Protocol):
     def now(self) -> datetime:
         """This moment, with a time zone."""
 
+    def wait(self, seconds: float) -> None:
+        """Let some time pass."""
+
     def reach(self) -> dict[str, Answer]:
         """Ask every host for its clock and whether it wants a reboot, and the head for what it keeps."""
 
@@ -79,6 +83,10 @@ class RealTools:
     def now(self) -> datetime:
         """This moment."""
         return datetime.now(UTC)
+
+    def wait(self, seconds: float) -> None:
+        """Let some time pass."""
+        time.sleep(seconds)
 
     def reach(self) -> dict[str, Answer]:
         """Ask every host at once."""

@@ -18,6 +18,8 @@ from .validation import validated
 
 DEFAULT_CLUSTER = "lab"
 PROJECT = Path(__file__).resolve().parents[2]
+MARK = "DEPLOYED_COPY"
+"""File at the top of the copy of the project that stands on the reconciler's host, and of no other."""
 
 Model = TypeVar("Model", bound=Settings)
 #: For a file as it was asked for: where each key really stands (a recipe may extend another), by dotted key.
@@ -35,6 +37,12 @@ class Loaded:
     recipe_file: str
     image: Image
     image_file: str
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is the reconciler's copy. What lies on the owner's own node, such as its archive of images, is
+        described there as well, and is none of the copy's business."""
+        return (self.project / MARK).is_file()
 
 
 @dataclass

@@ -83,6 +83,10 @@ class Reconcile(Settings):
     lock_wait_seconds: int = Field(default=600, ge=0)
     """How long the nightly run waits for somebody else's lock."""
 
+    boot_seconds: int = Field(default=600, ge=0)
+    """A night that is made up for after a boot waits until so long after it for hosts that do not answer yet: after a
+    power cut all of them boot, and not equally fast."""
+
     flap_nights: int = Field(default=3, ge=2)
     """A difference that comes back on so many nights in a row is reported and no longer put back."""
 

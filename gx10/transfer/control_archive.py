@@ -43,9 +43,10 @@ class ControlArchive:
 
     @classmethod
     def of(cls, description: Description) -> ControlArchive | None:
-        """The archive that the cluster file asks for; None where it asks for none."""
+        """The archive that the cluster file asks for; None where it asks for none, and for the reconciler's copy of the
+        project: the archive is on its owner's node."""
         path = description.cluster.retention.control_archive
-        return None if path is None else cls(description, project_path(description, path))
+        return None if path is None or description.loaded.is_copy else cls(description, project_path(description, path))
 
     def manifest(self, reference: str) -> dict[str, Any] | None:
         """The manifest of an archived image with all of its files in their sizes, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ import testinfra
 from testinfra.host import Host
 
 from gx10.engine.description import Description, described_by_environment
-from gx10.remote import project_path
+from gx10.remote import ssh_options
 
 
 @pytest.fixture(scope="session")
@@ -23,16 +24,12 @@ def description() -> Description:
 @pytest.fixture(scope="session")
 def nodes(description: Description) -> Iterator[dict[str, Host]]:
     """A connection to every host, each opened once and shared by all checks."""
-    access = description.cluster.access
-    extra = {}
-    if access.ssh_config:
-        extra["ssh_config"] = str(project_path(description, access.ssh_config))
-    if access.key:
-        extra["ssh_identity_file"] = str(project_path(description, access.key))
+    # The same words as everything else logs in with: the key, the known hosts and all else that they hold.
+    options = shlex.join(ssh_options(description))
     with TemporaryDirectory(prefix="gx10-") as sockets:
         hosts = {
             name: testinfra.get_host(
-                f"ssh://{access.user}@{host.management}:{access.port}", controlpath=str(Path(sockets, name)), **extra
+                f"ssh://{host.management}", controlpath=str(Path(sockets, name)), ssh_extra_args=options
             )
             for name, host in description.cluster.hosts.items()
         }

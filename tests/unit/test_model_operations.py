@@ -130,3 +130,15 @@ def test_a_manifest_is_recorded_where_the_deploy_leads_to_another(
     digest = recorded.digest("org/m")
     assert not records({**nobody, "b": told(digest)}), "a peer has what was recorded"
     assert records({name: told("another") for name in HOSTS})
+
+
+def test_the_reconcilers_copy_records_no_manifest_and_says_where_a_source_lies(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copy = Manifests(tmp_path, kept_here=False)
+    assert (
+        Run(monkeypatch, tmp_path, dict.fromkeys(HOSTS, told()), recorded=copy).on("a", model.manifest_recorded) == []
+    )
+    lost = Run(monkeypatch, tmp_path, dict.fromkeys(HOSTS, told(None)), recorded=copy, control="/home/ada/model")
+    (said,) = lost.on("a", model.weights_staged)
+    assert "/home/ada/model is a directory of the node that you deploy from. Deploy there." in said

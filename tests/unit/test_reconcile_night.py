@@ -60,10 +60,17 @@ class World:
     checked: str = ""
     moment: datetime = NOW
     applied: str = DESCRIPTION
+    boots_seconds: float = 1e6
+    """After how long hosts that are silent answer."""
     done: list[str] = field(default_factory=list)
 
     def now(self) -> datetime:
         return self.moment
+
+    def wait(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+        if self.moment >= NOW + timedelta(seconds=self.boots_seconds):
+            self.silent = {}
 
     def reach(self) -> dict[str, Answer]:
         self.done.append("reach")
@@ -307,6 +314,16 @@ def night_on(night: Callable[..., Report], world: World, memory: Memory, moment:
         return night(world, memory=memory)
     finally:
         NOW = before
+
+
+@pytest.mark.parametrize(("patience", "status"), [(0, Status.UNKNOWN), (30, Status.UNKNOWN), (60, Status.HEALED)])
+def test_a_night_after_a_boot_waits_for_hosts_that_are_still_booting(
+    night: Callable[..., Report], patience: float, status: Status
+) -> None:
+    world = World([thing()], silent={"gx10-4": "unreachable"}, boots_seconds=40)
+    made = night(world, silence_seconds=patience)
+    assert made.status is status
+    assert len([step for step in made.steps if step.name == "reach"]) == 1
 
 
 @pytest.mark.parametrize(("applied", "corrective"), [(DESCRIPTION, True), ("another", False), ("", False)])

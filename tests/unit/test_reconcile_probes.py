@@ -252,8 +252,8 @@ def test_a_host_that_cannot_be_asked_is_an_error(tmp_path: Path) -> None:
 
 def test_what_the_reconciler_needs_is_told(tmp_path: Path) -> None:
     me = pwd.getpwuid(os.getuid()).pw_name
-    (tmp_path / "key").touch()
-    (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA gx10\n")
+    make_key(tmp_path / "key")
+    public = (tmp_path / "key.pub").read_text().strip()
     (tmp_path / "project/gx10").mkdir(parents=True)
     (tmp_path / "project/gx10/a.py").write_text("x")
     (tmp_path / "env/lib").mkdir(parents=True)
@@ -264,7 +264,7 @@ def test_what_the_reconciler_needs_is_told(tmp_path: Path) -> None:
         "environment": str(tmp_path / "env"), "project": str(tmp_path / "project"),
     }  # fmt: skip
     told: Any = ask("watch", asked)
-    assert told["key"] == "ssh-ed25519 AAAA gx10"
+    assert told["key"] == public
     assert told["project"]["gx10/a.py"][0] == hashlib.sha256(b"x").hexdigest()
     first = told["environment"]["found"]
     (tmp_path / "env/lib/b.py").write_text("z")
@@ -273,6 +273,35 @@ def test_what_the_reconciler_needs_is_told(tmp_path: Path) -> None:
     (tmp_path / "env/.gx10-environment.json").unlink()
     told = ask("watch", {**asked, "user": "nobody-here", "key": str(tmp_path / "none")})
     assert (told["user"], told["key"], told["environment"]) == (None, None, None)
+
+
+def make_key(path: Path) -> None:
+    """A key of its own, with its public half."""
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "gx10-reconcile@nowhere", "-f", str(path)]
+    subprocess.run(words, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("what", ["other half", "damaged", "no other half"])
+def test_a_key_whose_halves_do_not_belong_together_is_none(tmp_path: Path, what: str) -> None:
+    make_key(tmp_path / "key")
+    if what == "other half":
+        make_key(tmp_path / "another")
+        (tmp_path / "another.pub").rename(tmp_path / "key.pub")
+    elif what == "damaged":
+        (tmp_path / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    else:
+        (tmp_path / "key.pub").unlink()
+    asked = {"user": "nobody-here", "key": str(tmp_path / "key"), "login": "root", "comment": "x"}
+    told: Any = ask("watch", {**asked, "environment": "", "project": ""})
+    assert told["key"] is None
+
+
+def test_everything_of_the_users_that_says_what_may_be_done_as_it_is_told(tmp_path: Path) -> None:
+    asked = {"user": "nobody", "key": str(tmp_path / "key"), "login": "root", "comment": "x"}
+    told: Any = ask("watch", {**asked, "environment": "", "project": ""})
+    assert told["user"] == {
+        "home": "/nonexistent", "shell": "/usr/sbin/nologin", "groups": [], "locked": True, "expires": "",
+    }  # fmt: skip
 
 
 def test_one_key_with_a_comment_is_let_in_and_lines_of_others_stay(tmp_path: Path) -> None:

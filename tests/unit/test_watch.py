@@ -11,14 +11,26 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from gx10 import cli
 from gx10.engine import watch_files
 from gx10.engine.description import Description, describe
-from gx10.reconcile.described import applied_file, cluster_file, deployed_files, description_digest, project_files
+from gx10.reconcile.described import (
+    applied_file,
+    cluster_text,
+    deployed_files,
+    description_digest,
+    project_files,
+)
+from gx10.reconcile.history import History
 from gx10.reconcile.hook import tell
 from gx10.reconcile.report import Report
-from gx10.settings import PROJECT
+from gx10.settings import PROJECT, Cluster
+from gx10.transfer.control_archive import ControlArchive
+from tasks.model import weights_of
 
+from .good_project import GoodProject
 from .host_side import refused
 from .host_side import run as run_program
 
@@ -89,6 +101,61 @@ def test_the_copy_describes_the_same_and_would_deploy_itself_unchanged(
         assert host_files.share(copy, host) == host_files.share(description, host)
 
 
+OWNERS = {
+    "as it is": {},
+    "an archive on the owner's node": {"retention": {"control_archive": "/srv/archive", "keep_archives": 2}},
+    "written as none": {"retention": {"control_archive": None}},
+    "left to the default": {"retention": {"keep_archives": 2}},
+    "nothing at all": {"retention": {}},
+    "none elsewhere too": {"container": {"runtime": None, "devices": []}, "gang": {"hook": None}},
+    "another key": {"access": {"user": "root", "port": 2222, "key": "~/.ssh/mine"}},
+}
+
+
+@pytest.mark.parametrize("keys", OWNERS.values(), ids=list(OWNERS))
+def test_the_copy_is_described_exactly_as_its_owner_wrote_it_but_for_access(
+    tmp_path: Path, keys: dict[str, object]
+) -> None:
+    good = GoodProject.at(tmp_path / "owners")
+    good.cluster |= keys
+    good.write()
+    own = good.check().loaded
+    text = yaml.safe_load(cluster_text(own.cluster, watch_files.access()))
+    assert text.pop("access") == watch_files.access()
+    copied_cluster = Cluster.model_validate({**text, "access": watch_files.access()})
+    assert copied_cluster.model_copy(update={"access": own.cluster.access}) == own.cluster
+    wrote = own.cluster.model_dump(exclude={"access"}, exclude_unset=True)
+    assert copied_cluster.model_dump(exclude={"access"}, exclude_unset=True) == wrote
+
+
+def test_what_is_its_owners_alone_is_left_alone_by_the_copy(description: Description, tmp_path: Path) -> None:
+    copy = copied(description, tmp_path)
+    assert (description.loaded.is_copy, copy.loaded.is_copy) == (False, True)
+    assert copy.cluster.retention == description.cluster.retention
+    assert ControlArchive.of(description) is not None
+    assert ControlArchive.of(copy) is None
+    assert (weights_of(description).recorded.kept_here, weights_of(copy).recorded.kept_here) == (True, False)
+
+
+def test_a_verb_that_changes_the_description_is_refused_in_the_copy(
+    description: Description, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(description, tmp_path)
+    for verb in (["serve", "lab-other"], ["lab", "up"], ["images", "lock"]):
+        monkeypatch.setattr(cli, "PROJECT", tmp_path)
+        ended = CliRunner().invoke(cli.main, verb)
+        assert ended.exit_code == 64, ended.output
+        assert (
+            f"Run `gx10 {' '.join(verb[: len(verb) - (verb[0] != 'images')])}` where you deploy from." in ended.output
+        )
+
+
+def test_the_installed_command_is_what_a_shell_takes(units: Path) -> None:
+    program = str(Path(sys.executable).with_name("shellcheck"))
+    done = subprocess.run([program, str(units / "gx10")], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_the_copy_logs_in_with_its_own_key_and_knows_its_hosts(description: Description, tmp_path: Path) -> None:
     access = copied(description, tmp_path).cluster.access
     assert (str(access.key), str(access.known_hosts)) == (watch_files.KEY, watch_files.KNOWN_HOSTS)
@@ -106,7 +173,7 @@ def test_the_copy_holds_no_byte_code_and_what_pyinfra_looks_for(description: Des
 
 
 def test_another_description_has_another_digest_and_access_has_none_of_it(description: Description) -> None:
-    text = cluster_file(description, {"user": "root", "port": 2222})
+    text = cluster_text(description.cluster, {"user": "root", "port": 2222})
     assert yaml.safe_load(text)["access"] == {"user": "root", "port": 2222}
     assert "access" not in yaml.safe_load(project_files(description)["clusters/lab.yaml"])
     assert description_digest(describe("lab")) == description_digest(description)
@@ -143,6 +210,18 @@ sys.exit(int(sys.argv[2]))
 @pytest.fixture
 def report() -> Report:
     return Report.model_validate({"run": "r", "cluster": "lab", "mode": "reconcile", "started": "2026-05-04T03:00:00Z"})
+
+
+def test_a_hook_is_told_of_a_run_once_and_of_one_that_left_no_report(tmp_path: Path, report: Report) -> None:
+    kept = History(tmp_path)
+    directory = kept.begin(report.started)
+    (directory / "report.json").write_text("{}")
+    lost = kept.latest("lab")
+    assert (lost.status, lost.run, lost.started) == ("failed", directory.name, report.started)
+    assert "left no report" in lost.reason
+    assert not kept.hook_was_told(lost.run)
+    kept.note_hook(lost.run)
+    assert kept.hook_was_told(lost.run)
 
 
 def test_the_hook_gets_the_report_and_its_failure_is_a_sentence(tmp_path: Path, report: Report) -> None:

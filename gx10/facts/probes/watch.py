@@ -3,10 +3,12 @@
 Tells the host's own public key, the user, its public key, the seal and the tree of its environment, and who may log in.
 """
 
+import grp
 import hashlib
 import json
 import pathlib
 import pwd
+import subprocess
 import sys
 
 from environment import SEAL, tree
@@ -22,11 +24,29 @@ def text(name):
 
 
 def user(name):
+    """Everything of a user that says what may be done as it."""
     try:
         found = pwd.getpwnam(name)
     except KeyError:
         return None
-    return {"home": found.pw_dir, "shell": found.pw_shell, "uid": found.pw_uid}
+    lines = (line.split(":") for line in pathlib.Path("/etc/shadow").read_text().splitlines())
+    password, expires = next(((line[1], line[7]) for line in lines if line[0] == name), ("", ""))
+    return {
+        "home": found.pw_dir,
+        "shell": found.pw_shell,
+        "groups": sorted(group.gr_name for group in grp.getgrall() if name in group.gr_mem),
+        "locked": password.startswith(("!", "*")),
+        "expires": expires,
+    }
+
+
+def public_key(name):
+    """The public half of a key, where both halves are there and belong together."""
+    if not pathlib.Path(name).exists():
+        return None
+    stored = text(f"{name}.pub")
+    made = subprocess.run(["ssh-keygen", "-y", "-P", "", "-f", name], capture_output=True, text=True, check=False)
+    return stored if stored and made.stdout.split()[:2] == stored.split()[:2] else None
 
 
 def environment(name):
@@ -63,7 +83,7 @@ print(
         {
             "host_key": text("/etc/ssh/ssh_host_ed25519_key.pub"),
             "user": user(asked["user"]),
-            "key": text(f"{asked['key']}.pub") if pathlib.Path(asked["key"]).exists() else None,
+            "key": public_key(asked["key"]),
             "environment": environment(asked["environment"]) if asked["environment"] else None,
             "project": files(asked["project"]) if asked["project"] else {},
             "authorized": [line for line in authorized(login) if line.endswith(asked["comment"])],
