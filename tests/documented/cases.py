@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import situations as on
 from .case import Ends, Meanwhile, NotProvoked, NotTyped, Scenario, Shown, Typed
-from .stage import VICTIM
+from .stage import HEAD, VICTIM
 
 README, LAB, REPORT = "README.md", "docs/lab.md", "docs/report.md"
 BOOKS = "docs/runbooks"
@@ -150,6 +150,12 @@ SCENARIOS = (
             Typed("The hook", "gx10 reconcile", 0, IN_SYNC),
         ),
     ),
+    Scenario(
+        REPORT,
+        "a night has run where it is installed",
+        on.night_has_run,
+        (Typed("On the reconciler's host", "sudo /opt/gx10/bin/gx10 history", 0, r"reconcile +\w+", at=HEAD),),
+    ),
     Scenario(f"{BOOKS}/README.md", "the cluster serves", on.serving, (Typed("Runbooks", "gx10 status", 0, SERVING),)),
     # Disks, Docker, logins
     Scenario(
@@ -197,7 +203,6 @@ SCENARIOS = (
             Typed("Check", "root@gx10-3# docker info", 0, "Storage Driver: overlay2"),
             Typed("Check", "gx10 status", 0, SERVING),
         ),
-        quick=True,
     ),
     Scenario(
         f"{BOOKS}/host-unreachable.md",
@@ -260,7 +265,7 @@ SCENARIOS = (
     ),
     Scenario(
         f"{BOOKS}/host-unreachable.md",
-        "a host's name does not resolve",
+        "a host's name in the ssh configuration does not resolve",
         on.name_unknown,
         (
             Ends(f"{DEPLOY} -y", 1),
@@ -518,7 +523,7 @@ SCENARIOS = (
                 "gx10-3: has no interface enp1s0f0np0. Is the fabric cable in? Correct networks.fabric in the cluster "
                 "file to one of: …"
             ),
-            Typed("Do", "root@HOST# ip -br link; ip -br addr; rdma link", 0, r"fabric0\S* +UP"),
+            Typed("Do", "root@HOST# ip -br link; ip -br addr", 0, r"fabric0\S* +UP"),
         ),
         quick=True,
     ),
@@ -552,7 +557,6 @@ SCENARIOS = (
             Typed("Do", "gx10 reconcile", 0, IN_SYNC),
             Typed("Check", "gx10 plan", 0, IN_SYNC),
         ),
-        quick=True,
     ),
     Scenario(
         f"{BOOKS}/drift.md",
@@ -708,6 +712,11 @@ NOT_TYPED = (
         f"{BOOKS}/docker-stopped.md",
         "root@gx10-3# nvidia-ctk runtime configure --runtime=docker && systemctl restart docker",
         "Lab hosts have no GPU and none of NVIDIA's tools.",
+    ),
+    NotTyped(
+        f"{BOOKS}/interface-names-changed.md",
+        "root@HOST# rdma link",
+        "A lab host has no RDMA device, and the machine's kernel need not know of any.",
     ),
     NotTyped(
         f"{BOOKS}/drift.md",

@@ -18,7 +18,7 @@ from gx10.settings import PROJECT
 
 PROGRAMS = frozenset({
     "auditctl", "df", "dmesg", "docker", "export", "gx10", "ip", "journalctl", "make", "nvidia-ctk", "ps", "pyinfra",
-    "pytest", "rdma", "smartctl", "ssh", "ssh-keygen", "sudo", "systemctl",
+    "pytest", "rdma", "runuser", "smartctl", "ssh", "ssh-keygen", "sudo", "systemctl",
 })  # fmt: skip
 WHOLE_ALONE = frozenset({"df"})
 """Programs that do something without a word more; the others' bare names are names."""
@@ -95,7 +95,8 @@ def is_command(text: str) -> bool:
     if "…" in text:
         return False
     first, _, rest = text.partition(" ")
-    return (first in PROGRAMS and bool(rest.strip() or first in WHOLE_ALONE)) or first.endswith("/bin/gx10")
+    known = first in PROGRAMS or first.endswith("/bin/gx10")
+    return known and bool(rest.strip() or first in WHOLE_ALONE)
 
 
 def is_quote(text: str) -> bool:

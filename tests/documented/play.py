@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from .case import Meanwhile, Scenario, Shown, Step, Typed
@@ -28,14 +27,8 @@ WORDS = (
 """What a quote leaves open: its numbers, names and paths are an example's."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A command that was typed, and how it ended."""
-
-    heading: str
-    command: str
-    status: int
-    seconds: float
+Row = tuple[Typed, int, float]
+"""A command that was typed, its exit status and its seconds."""
 
 
 def pattern(quote: str) -> re.Pattern[str]:
@@ -86,7 +79,7 @@ def _typed(step: Typed, scenario: Scenario, stage: Stage, words: Mapping[str, st
     said = stage.type(prompt + step.command, {**words, **step.fill}, step.answer)
     print(f"  {said.seconds:6.1f} s  {said.status:3}  {step.command}", file=sys.stderr, flush=True)
     _ended(f"{scenario.page}, {step.heading}: `{step.command}`", said, step.statuses, step.shows)
-    return Row(step.heading, step.command, said.status, round(said.seconds, 1))
+    return step, said.status, said.seconds
 
 
 def _shown(step: Shown, scenario: Scenario, stage: Stage) -> None:

@@ -1,19 +1,20 @@
-"""docs/documented-commands.md: every command of the documents, typed."""
+"""docs/documented-commands.md: every command of the documents, and how it ended when it was typed last.
+
+The page itself keeps what was found: a run of a part replaces that part's rows.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from gx10.settings import PROJECT
 
-from .case import Scenario
+from .case import Scenario, Typed
 from .cases import NOT_TYPED, SCENARIOS
 from .extract import commands, documents
 
-RESULTS = PROJECT / ".cache/documented-commands"
 PAGE = PROJECT / "docs/documented-commands.md"
 HEAD = """\
 # Every documented command, typed
@@ -22,54 +23,61 @@ Written by `make docs-commands`: it takes every command from README, the lab's p
 runbooks, brings the lab into the situation that the page describes, types it as it stands there, and holds its exit
 status and what the page says it shows. {count} commands in {situations} situations; {off} cannot be typed on the lab.
 
-*Status* is the exit status, *seconds* are of the lab, on {when} at {revision}.
+*Status* is the exit status, *seconds* are of the lab, *commit* is what was typed there. {open}
 """
+NO_OUTCOME = "-"
+COLUMNS = ("page", "section", "typed", "situation", "status", "seconds", "commit")
+Key = tuple[str, str, str, str]
+"""Page, section, command and situation."""
 
 
-def result_file(scenario: Scenario) -> Path:
-    """Where what a scenario found is kept."""
-    return RESULTS / (re.sub(r"\W+", "-", scenario.name) + ".json")
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    status: str = NO_OUTCOME
+    seconds: str = NO_OUTCOME
+    commit: str = NO_OUTCOME
 
 
-def page(kept: Mapping[str, Any]) -> str:
-    """The page from what the runs have found."""
-    typed = sum(len(commands(one)) for one in documents())
-    off = sum(1 for one in documents() for command in commands(one) if _reason(command.page, command.text))
-    every = list(kept.values())
-    when = ", ".join(sorted({one["when"] for one in every}))
-    revision = ", ".join(sorted({one["revision"] for one in every}))
-    lines = [HEAD.format(count=typed - off, situations=len(SCENARIOS), off=off, when=when, revision=revision)]
-    lines += ["| page | section | typed | situation | status | seconds |", "| --- | --- | --- | --- | --- | --- |"]
-    lines += [_cells(*row) for row in rows(kept)]
+def key(scenario: Scenario, step: Typed) -> Key:
+    """What names a row."""
+    return scenario.page, step.heading, step.command, scenario.situation
+
+
+def keys(scenarios: Iterable[Scenario] = SCENARIOS) -> Iterator[Key]:
+    """Every row that the page has, in the order in which commands are typed; a command typed again is one row."""
+    yield from dict.fromkeys(key(scenario, step) for scenario in scenarios for step in scenario.typed)
+
+
+def page(outcomes: Mapping[Key, Outcome]) -> str:
+    """The page from what was found."""
+    every = [command for one in documents() for command in commands(one)]
+    off = {(one.page, one.command) for one in NOT_TYPED}
+    left = sum((command.page, command.text) in off for command in every)
+    rows = [(name, outcomes.get(name, Outcome())) for name in keys()]
+    waiting = sum(outcome.status == NO_OUTCOME for _, outcome in rows)
+    told = f"{waiting} rows without one were not typed yet." if waiting else "Every row was typed."
+    text = HEAD.format(count=len(every) - left, situations=len(SCENARIOS), off=left, open=told)
+    lines = [text, _cells(*COLUMNS), _cells(*["---"] * len(COLUMNS))]
+    lines += [
+        _cells(name[0], name[1], f"`{name[2]}`", name[3], outcome.status, outcome.seconds, outcome.commit)
+        for name, outcome in rows
+    ]
     lines += ["", "## Not typed", "", "| page | command | why |", "| --- | --- | --- |"]
     lines += [_cells(one.page, f"`{one.command}`", one.reason) for one in NOT_TYPED]
     return "\n".join(lines) + "\n"
 
 
-def rows(kept: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Rows of the table, in the order in which they were typed."""
-    for scenario in (one for one in SCENARIOS if one.name in kept):
-        for row in kept[scenario.name]["rows"]:
-            yield (
-                scenario.page, row["heading"], f"`{row['command']}`", scenario.situation, str(row["status"]),
-                f"{row['seconds']:.1f}",
-            )  # fmt: skip
-
-
-def published(text: str) -> set[tuple[str, str, str]]:
-    """Page, section and command of every row of a published page."""
-    found = set()
+def published(text: str) -> dict[Key, Outcome]:
+    """What a page says of each row."""
+    found = {}
     for line in text.partition("## Not typed")[0].splitlines():
-        cells = [cell.strip().replace("\\|", "|") for cell in line.replace("\\|", "\0").strip("| ").split(" | ")]
-        cells = [cell.replace("\0", "|") for cell in cells]
-        if len(cells) == 6 and cells[2].startswith("`"):
-            found.add((cells[0], cells[1], cells[2].strip("`")))
+        cells = [cell.replace("\\|", "|") for cell in re.split(r" \| ", line.removeprefix("| ").removesuffix(" |"))]
+        if len(cells) == len(COLUMNS) and cells[2].startswith("`"):
+            found[cells[0], cells[1], cells[2].strip("`"), cells[3]] = Outcome(*cells[4:])
     return found
 
 
-def _reason(page: str, command: str) -> str:
-    return next((one.reason for one in NOT_TYPED if (one.page, one.command) == (page, command)), "")
-
-
 def _cells(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in cells) + " |"

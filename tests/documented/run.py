@@ -2,25 +2,22 @@
 
     python -m tests.documented.run [--only WORDS] [--quick] [--list]
 
-What was found is kept below .cache/documented-commands: a run of a part replaces that part of the page alone.
+A run of a part replaces that part of the page alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 from gx10.settings import PROJECT
 
 from .cases import SCENARIOS
 from .play import played
-from .published import PAGE, RESULTS, page, result_file
+from .published import PAGE, Outcome, key, keys, page, published
 from .stage import PageFaultError
 
 
@@ -36,7 +33,6 @@ def main() -> None:
     if arguments.list:
         print(*(one.name for one in wanted), sep="\n")
         return
-    RESULTS.mkdir(parents=True, exist_ok=True)
     failures = 0
     for scenario in wanted:
         print(scenario.name, flush=True)
@@ -45,20 +41,19 @@ def main() -> None:
                 rows = played(scenario, Path(state))
             except PageFaultError as fault:
                 failures += 1
-                result_file(scenario).unlink(missing_ok=True)
+                rows = []
                 print(f"  {fault}", flush=True)
-                continue
-        outcome = {
-            "when": f"{datetime.now(UTC):%Y-%m-%d}", "revision": _revision(), "rows": [asdict(row) for row in rows]
-        }  # fmt: skip
-        result_file(scenario).write_text(json.dumps(outcome, indent=1))
-    kept = {one.name: json.loads(result_file(one).read_text()) for one in SCENARIOS if result_file(one).is_file()}
-    PAGE.write_text(page(kept), encoding="utf-8")
+        outcomes = published(PAGE.read_text(encoding="utf-8"))
+        outcomes |= dict.fromkeys(keys([scenario]), Outcome())
+        outcomes |= {
+            key(scenario, step): Outcome(str(status), f"{seconds:.1f}", _commit()) for step, status, seconds in rows
+        }
+        PAGE.write_text(page(outcomes), encoding="utf-8")
     print(f"{len(wanted) - failures} of {len(wanted)} situations are as their pages say")
     sys.exit(int(failures > 0))
 
 
-def _revision() -> str:
+def _commit() -> str:
     words = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 

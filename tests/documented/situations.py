@@ -205,12 +205,14 @@ def no_key(known: str) -> str:
 
 @contextmanager
 def name_unknown(stage: Stage) -> Iterator[None]:
-    """A host is described by a name that nobody knows; the node stands in the management network, without its help."""
-    access = "  key: .lab/ssh/id_ed25519\n  known_hosts: .lab/ssh/known_hosts"
-    changes = (("management: 10.77.0.13", "management: gx10-3.invalid"), ("  ssh_config: .lab/ssh/config", access))
+    """The ssh configuration gives a host a name that nobody knows; the node stands in the management network itself."""
+    told = stage.lab.ssh_config.read_text().replace("HostName 10.77.0.13", "HostName gx10-3.invalid")
     stage.within = ("ip", "netns", "exec", stage.lab.names.lab)
-    with rewritten(CLUSTER, *changes):
-        yield
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "config"
+        config.write_text("".join(line for line in told.splitlines(keepends=True) if "ProxyCommand" not in line))
+        with rewritten(CLUSTER, ("ssh_config: .lab/ssh/config", f"ssh_config: {config}")):
+            yield
 
 
 @contextmanager
@@ -355,7 +357,7 @@ def serves_with_a_fallback(stage: Stage) -> None:
 @contextmanager
 def new_generation_dies(stage: Stage) -> Iterator[None]:
     """The described gang is another one, whose ranks end on a worker as soon as they begin."""
-    serves = describe("lab").generation
+    serves = stage.run(VICTIM, ". /etc/gx10/generation.env && echo $GX10_GENERATION").strip()
     label = '{{index .Config.Labels "' + GENERATION_LABEL + '"}}'
     killer = (
         f"while sleep 0.5; do found=$(docker inspect --format '{label}' {RAY_CONTAINER}) || continue; "
