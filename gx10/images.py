@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gx10.engine.description import Description
-from gx10.engine.host_files import PROGRAMS, transfers_file
+from gx10.engine.host_files import DAMAGED, PROGRAMS, transfers_file
 from gx10.engine.image_inputs import LABEL
 from gx10.probes import probes_words
 from gx10.remote import Answer, ask, run
@@ -115,9 +115,7 @@ def verified(description: Description) -> tuple[list[str], list[str]]:
     archive = [f"/{PROGRAMS}/archive.py", "verify", "--archive", str(cluster.paths.archive)]
     answer = run(description, cluster.head, archive, seconds=3600)
     if not answer.ok:
-        (unknown if answer.reason.startswith(("unreachable", "no answer")) else faults).append(
-            f"{cluster.head}: {answer.reason}"
-        )
+        (faults if answer.status == DAMAGED else unknown).append(f"{cluster.head}: {answer.reason}")
     kept = ControlArchive.of(description)
     if kept is not None:
         try:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gx10.cli import ERROR, IN_SYNC, USAGE, described
+from gx10.engine.host_files import DAMAGED
 from gx10.models.choice import Choice
 from gx10.models.policy import all_recipes, policy
 from gx10.remote import Answer, run_all
@@ -127,7 +128,7 @@ def verify(full: bool, sample: str | None, nights: int | None) -> None:
     for host, answer in answers.items():
         last = answer.value.strip().splitlines()[-1:] if answer.ok else [answer.reason]
         click.echo(f"{host}: {last[0] if last else 'every file is proven'}", err=not answer.ok)
-    damaged = [answer for answer in answers.values() if "absent or damaged" in answer.reason]
+    damaged = [answer for answer in answers.values() if answer.status == DAMAGED]
     if any(not answer.ok and answer not in damaged for answer in answers.values()):
         sys.exit(ERROR)
     sys.exit(DRIFT if damaged else IN_SYNC)

@@ -25,6 +25,8 @@ class Answer:
     host: str
     value: Any = None
     reason: str = ""
+    status: int | None = None
+    """Exit status of the command; None where it was never known: no login, no answer in time."""
 
     @property
     def ok(self) -> bool:
@@ -68,8 +70,9 @@ def run(description: Description, host: str, command: list[str], seconds: float 
     if done.returncode == UNREACHABLE:
         return Answer(host, reason=f"unreachable: {_last_line(done.stderr)}")
     if done.returncode:
-        return Answer(host, reason=_last_line(done.stderr) or f"{command[0]} ended with status {done.returncode}")
-    return Answer(host, value=done.stdout)
+        reason = _last_line(done.stderr) or f"{command[0]} ended with status {done.returncode}"
+        return Answer(host, reason=reason, status=done.returncode)
+    return Answer(host, value=done.stdout, status=0)
 
 
 def run_all(

@@ -12,6 +12,8 @@ from .generation import digest
 from .templates import render
 
 PROGRAMS = "usr/local/lib/gx10"
+DAMAGED = 3
+"""Exit status of `content.py` and `archive.py` for content that is not what its manifest says (`manifest.Damaged`)."""
 SHARE_PORT = 8730
 SHARE_UNIT = "gx10-share.service"
 FIREWALL_UNIT = "gx10-firewall.service"

@@ -52,6 +52,20 @@ class Narrated(Command):
             forget(host.name)
 
 
+STATUS = "exit status "
+
+
+def numbered(command: StringCommand) -> tuple[StringCommand | str, ...]:
+    """A command that says its exit status last, which pyinfra keeps to itself."""
+    return (command, "||", "{", "status=$?;", "echo", f"'{STATUS}'$status", ">&2;", "exit", "$status;", "}")
+
+
+def exit_status(output: CommandOutput) -> int | None:
+    """The exit status of a numbered command that failed; None where its connection was lost before it said one."""
+    said = [line.removeprefix(STATUS) for line in output.stderr_lines if line.startswith(STATUS)]
+    return int(said[-1]) if said and said[-1].isdecimal() else None
+
+
 class Elsewhere(Narrated):
     """A long command that an operation of one host needs on another."""
 

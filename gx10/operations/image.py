@@ -12,6 +12,7 @@ from pyinfra import host
 from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from typing_extensions import override
 
+from gx10.engine.host_files import DAMAGED
 from gx10.engine.image_inputs import LABEL, archive_name
 from gx10.facts import DockerState, ImageLeftovers, StoredContent, WheelFaults
 from gx10.models.manifests import digest_of
@@ -21,7 +22,17 @@ from gx10.settings.image import BaseImage
 from gx10.transfer.control_archive import ControlArchive
 
 from .asking import ask, surveyed_first
-from .commands import Command, Commands, ControlWork, Elsewhere, Narrated, elsewhere, refuse
+from .commands import (
+    Command,
+    Commands,
+    ControlWork,
+    Elsewhere,
+    Narrated,
+    elsewhere,
+    exit_status,
+    numbered,
+    refuse,
+)
 from .declared import drifted, operation
 from .files import File, put_command
 
@@ -34,8 +45,6 @@ if TYPE_CHECKING:
 ARCHIVE_PROGRAM = "/usr/local/lib/gx10/archive.py"
 CONTENT_PROGRAM = "/usr/local/lib/gx10/content.py"
 GC_PROGRAM = "/usr/local/lib/gx10/image_gc.py"
-DAMAGED = "check the sender's copy"
-"""What a receiver says of a file that arrived whole and wrong."""
 NO_BUILD = "GX10_NO_BUILD"
 """Environment variable: where it is set, an image that no host and no archive holds is refused instead of built."""
 BUILD_SECONDS = 7200
@@ -280,7 +289,7 @@ class ReceivedOrMended(Narrated):
     """Receive an image; where the sender's archive turns out damaged, have that made good from its Docker, once."""
 
     def __init__(self, distributed: Distributed) -> None:
-        super().__init__(*distributed.received(distributed.head, "--record", distributed.record).bits)
+        super().__init__(*numbered(distributed.received(distributed.head, "--record", distributed.record)))
         self.head = distributed.head
         verify = StringCommand(ARCHIVE_PROGRAM, "verify", "--archive", QuoteString(distributed.archive))
         self.mend = StringCommand(verify, "||", *distributed.words("save"))
@@ -288,7 +297,7 @@ class ReceivedOrMended(Narrated):
     @override
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
         done, output = super().execute(state, host, connector_arguments)
-        if done or not any(DAMAGED in line for line in output.stderr_lines):
+        if done or exit_status(output) != DAMAGED:
             return done, output
         mended, told = Elsewhere(self.head, self.mend).execute(state, host, connector_arguments)
         return super().execute(state, host, connector_arguments) if mended else (mended, told)

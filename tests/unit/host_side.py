@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from gx10.engine.host_files import DAMAGED
+
 PYTHON = [sys.executable, "-S", "-E"]
 """Without site packages: hosts have the standard library alone."""
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -90,9 +92,14 @@ def answers(port: int) -> bool:
     return True
 
 
-def refused(done: subprocess.CompletedProcess[str], *told: str) -> None:
+def damaged(done: subprocess.CompletedProcess[str], *told: str) -> None:
+    """Hold that a program found damage: with a sentence, and with the status that means just that."""
+    refused(done, *told, status=DAMAGED)
+
+
+def refused(done: subprocess.CompletedProcess[str], *told: str, status: int = 1) -> None:
     """Hold that a program refused with a sentence, not with a traceback."""
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     for word in told:
         assert word in done.stderr, done.stderr

@@ -16,6 +16,7 @@ from gx10.models.manifests import digest_of
 
 from .fake_docker import FakeDocker
 from .host_side import SECONDS, Code, command_on_path, read_json, refused, run, start, wait_until
+from .host_side import damaged as found_damaged
 from .relayed_share import relayed
 from .test_probes import ask
 
@@ -400,7 +401,7 @@ def test_verify_hashes_everything_and_names_the_image(docker: FakeDocker, archiv
     before = damaged.stat()
     flip(damaged)
     os.utime(damaged, ns=(before.st_atime_ns, before.st_mtime_ns))  # As a disk does it.
-    refused(run("archive", *verify, env=docker.env), "node:1 lacks or has damaged 1 files", damaged.name)
+    found_damaged(run("archive", *verify, env=docker.env), "node:1 lacks or has damaged 1 files", damaged.name)
 
 
 def test_list_tells_what_is_shared_and_what_is_left_behind(docker: FakeDocker, archive: Path) -> None:

@@ -25,7 +25,7 @@ from image_receive import receive
 from image_save import save
 from image_store import BLOBS, archived, cleared, described, dropped, others, size_of, strays
 from landing import alone_in
-from manifest import RECEIVED, Wrong, read_manifest, sync_directory
+from manifest import RECEIVED, Damaged, Wrong, read_manifest, sync_directory
 from proof import Proof, prove
 
 
@@ -70,7 +70,7 @@ def verify(arguments):
                 names = ", ".join(entry["path"] for entry in wrong[:3])
                 faults.append(f"{manifest['name']} lacks or has damaged {len(wrong)} files: {names}")
     if faults:
-        raise Wrong(f"{root}: {'; '.join(faults)}. Run the deploy: they are made or fetched anew.")
+        raise Damaged(f"{root}: {'; '.join(faults)}. Run the deploy: they are made or fetched anew.")
 
 
 def listed(arguments):
@@ -144,7 +144,8 @@ def main():
     try:
         arguments.run(arguments)
     except (Wrong, OSError) as error:
-        sys.exit(f"archive: {error}")
+        print(f"archive: {error}", file=sys.stderr)
+        sys.exit(getattr(error, "status", 1))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from manifest import (
     MANIFEST,
     PROVEN,
     RECEIVED,
+    Damaged,
     Wrong,
     checked,
     digest_of_manifest,
@@ -265,7 +266,7 @@ def verify(arguments):
     with alone_in(root, VERIFY_WAIT_SECONDS):
         wrong = prove(root, manifest["name"], entries, everything=arguments.full or bool(part))
     if wrong:
-        raise Wrong(holds(root, wrong) + ".")
+        raise Damaged(holds(root, wrong) + ".")
 
 
 def part_of(arguments):
@@ -323,7 +324,8 @@ def main():
     try:
         arguments.run(arguments)
     except Wrong as error:
-        sys.exit(f"content: {error}")
+        print(f"content: {error}", file=sys.stderr)
+        sys.exit(error.status)
     except OSError as error:
         sys.exit(f"content: {sentence_of(getattr(arguments, 'to', None) or arguments.inside, 'the manifest', error)}")
 

@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 
-from manifest import PARTIAL, Wrong, read_json, safe, sync_directory, write_json
+from manifest import PARTIAL, Damaged, Wrong, read_json, safe, sync_directory, write_json
 from proof import Progress, in_parallel
 
 WAIT_SECONDS = 3600
@@ -137,7 +137,7 @@ def land(root, name, entries, bring, proof, *, durable=True):
             reasons.append(str(reason))
             stopped.set()
         except Wrong as fault:
-            faults.append(str(fault))
+            faults.append(fault)
         except OSError as error:
             reasons.append(sentence_of(root, name, error))
             stopped.set()
@@ -156,7 +156,8 @@ def land(root, name, entries, bring, proof, *, durable=True):
         raise Stop(reasons[0])
     if faults:
         more = f" And {len(faults) - 3} files more." if len(faults) > 3 else ""
-        raise Wrong(" ".join(faults[:3]) + more)
+        sort = Damaged if all(isinstance(fault, Damaged) for fault in faults) else Wrong
+        raise sort(" ".join(map(str, faults[:3])) + more)
     if entries:
         progress.finish()
     return brought
@@ -174,7 +175,7 @@ def land_one(root, entry, bring, proof, progress):
         whole, found = bring(entry, partial)
         fault = place(partial, final, whole, found, proof)
     if fault:
-        raise Wrong(
+        raise Damaged(
             f"{final} arrived with {fault}, expected sha256 {whole['sha256']} in {whole['size']} bytes. "
             "It was removed; check the sender's copy, then run again."
         )

@@ -22,6 +22,14 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 class Wrong(Exception):
     """Content that cannot be trusted or had; a sentence for the operator."""
 
+    status = 1
+
+
+class Damaged(Wrong):
+    """Content that was looked at and is not what its manifest says: an answer, and no failure to get one."""
+
+    status = 3
+
 
 def read_json(path, default=None):
     """What a JSON file holds, or the default where no file is."""
