@@ -10,6 +10,10 @@ README, LAB, REPORT = "README.md", "docs/lab.md", "docs/report.md"
 BOOKS = "docs/runbooks"
 ENGINE, DRIFT, LOCK = f"{BOOKS}/engine-does-not-start.md", f"{BOOKS}/drift.md", f"{BOOKS}/lock-held.md"
 DEPLOY = "pyinfra inventory.py deploy.py"
+FETCH = (
+    "root@HOST# /usr/local/lib/gx10/content.py fetch --to {to} --manifest .gx10-manifest.json "
+    "--url http://198.51.100.12:8730/models/MODEL"
+)
 AGREES = "\n"
 YES = "y\n"
 SERVING = r"gang: serving \w+\.\d+"
@@ -181,11 +185,11 @@ SCENARIOS = (
     ),
     Scenario(
         f"{BOOKS}/disk-full.md",
-        "a worker has no room for the image",
-        on.no_room_for_the_image,
+        "a worker has no room for what is to come",
+        on.no_room_for_a_transfer,
         (
-            Ends("gx10 images restore", 1),
-            Shown("… needs 34.1 GB in /var/lib/docker, 20.3 GB are free, 13.8 GB are missing."),
+            Ends(FETCH.format(to="/srv/full").replace("MODEL", on.MODEL), 1),
+            Shown("… needs 34.1 GB more in /srv/models, 20.3 GB are free, 13.8 GB are missing."),
         ),
     ),
     Scenario(
@@ -362,8 +366,7 @@ SCENARIOS = (
             Meanwhile(on.weights_lost_on_one_host),
             Typed(
                 "Do",
-                "root@HOST# /usr/local/lib/gx10/content.py fetch --to /srv/models/MODEL "
-                "--manifest .gx10-manifest.json --url http://198.51.100.12:8730/models/MODEL",
+                FETCH.format(to="/srv/models/MODEL"),
                 0,
                 r"MB|GB",
             ),

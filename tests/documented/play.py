@@ -15,17 +15,17 @@ SHOWN = 2500
 WORDS = (
     (r"…", r".*?"),
     (r"gx10-\d", r"gx10-\d(?:, gx10-\d)*"),
-    (r"(?<![\w.-])/[\w./-]*\w", r"/[\\w./-]*\\w"),
-    (r"\d[\d.]*(?:\+cpu|\+cu\d+)", r"\\d[\\d.]*\\+c\\w+"),
-    (r"\d+(?:\.\d+)*", r"\\d+(?:\\.\\d+)*"),
-    (r"\bada@desk\b", r"\\S+@\\S+"),
-    (r"\bada\b", r"\\S+"),
-    (r"\benp1s0f0np0\b", r"\\S+"),
-    (r"\bnvidia/NVIDIA-[\w.-]+", r"\\S+"),
+    (r"(?<![\w.-])/[\w./-]*\w", r"/[\w./-]*\w"),
+    (r"\d[\d.]*(?:\+cpu|\+cu\d+)", r"\d[\d.]*\+c\w+"),
+    (r"\d+(?:\.\d+)*", r"\d+(?:\.\d+)*"),
+    (r"\bGB\b", r"[MG]B"),
+    (r"\bada@desk\b", r"\S+@\S+"),
+    (r"\bada\b", r"\S+"),
+    (r"\benp1s0f0np0\b", r"\S+"),
+    (r"\bnvidia/NVIDIA-[\w.-]+", r"\S+"),
     (r"\b(?:NAME|N|G1|G2)\b", r".+?"),
 )
 """What a quote leaves open: its numbers, names and paths are an example's."""
-
 
 Row = tuple[Typed, int, float]
 """A command that was typed, its exit status and its seconds."""

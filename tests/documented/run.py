@@ -13,12 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gx10.lab.errors import LabError
 from gx10.settings import PROJECT
 
 from .cases import SCENARIOS
 from .play import played
 from .published import PAGE, Outcome, key, keys, page, published
-from .stage import PageFaultError
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as state:
             try:
                 rows = played(scenario, Path(state))
-            except PageFaultError as fault:
+            except (AssertionError, LabError, subprocess.SubprocessError) as fault:
                 failures += 1
                 rows = []
                 print(f"  {fault}", flush=True)

@@ -87,16 +87,9 @@ def on_hosts(broken: str, healed: str, *hosts: str) -> Situation:
 disk_full = on_hosts(f"mount -t tmpfs -o size=1m tmpfs {ARCHIVE}", f"umount {ARCHIVE}")
 
 
-@contextmanager
-def no_room_for_the_image(stage: Stage) -> Iterator[None]:
-    """A worker lost its image, and its archive directory has what must stay free and no more."""
-    stage.aside("gx10 stop")
-    stage.run(VICTIM, "docker image prune --all --force")
-    stage.run(VICTIM, f"mount -t tmpfs -o size=4400m tmpfs {ARCHIVE}")
-    try:
-        yield
-    finally:
-        stage.run(VICTIM, f"umount {ARCHIVE}", check=False)
+no_room_for_a_transfer = on_hosts(
+    "mkdir -p /srv/full && mount -t tmpfs -o size=200k tmpfs /srv/full", "umount /srv/full; rmdir /srv/full"
+)
 
 
 @contextmanager
