@@ -43,6 +43,8 @@ def reconciler_user(watch: Mapping[str, Any], node: str, home: str) -> Commands:
     if found["user"] is None and drifted(user, "no user", "a system user"):
         words = ["useradd", "--system", "--home-dir", home, "--create-home", "--shell", NO_SHELL, "--", user]
         yield Command(*(QuoteString(word) for word in words))
+        # A user that comes back may get another number than the one that its state belongs to.
+        yield Command("chown", "-R", "-h", f"{user}:{user}", "--", home)
     elif found["user"] and found["user"] != described:
         differing = [name for name, value in described.items() if found["user"][name] != value]
         told = ", ".join(f"{name} {found['user'][name]}" for name in differing)

@@ -370,6 +370,8 @@ class Night:
     def _step(self, name: str) -> Iterator[StepReport]:
         step, started = StepReport(name=name, seconds=0), time.monotonic()
         self.report.steps.append(step)
+        # Whoever reads the report of a run that goes on, or of one that was killed, sees where it is.
+        self._write()
         try:
             yield step
         finally:

@@ -60,11 +60,10 @@ def report(lab: Lab, name: str) -> Report:
     return Report.model_validate(json.loads(lab.run(HEAD, "cat", f"{RUNS}/{name}/report.json").stdout))
 
 
-def begin(lab: Lab) -> None:
+def begin(lab: Lab, *, check: bool = True) -> None:
     """Start the unit as the timer does, without waiting for its end."""
-    # A unit that failed a few times in a row is not started again before a while: here it is run all the time.
     lab.run(HEAD, "systemctl", "reset-failed", watch_files.SERVICE, watch_files.FAILED, check=False)
-    lab.run(HEAD, "systemctl", "start", "--no-block", watch_files.SERVICE)
+    lab.run(HEAD, "systemctl", "start", "--no-block", watch_files.SERVICE, check=check)
 
 
 def night(lab: Lab, while_it_runs: Callable[[], None] | None = None) -> Night:
@@ -73,10 +72,12 @@ def night(lab: Lab, while_it_runs: Callable[[], None] | None = None) -> Night:
     before = run_names(lab)
     started = time.monotonic()
     begin(lab)
-    until(lambda: run_names(lab) != before, "the unit begins a run", 60)
-    if while_it_runs:
-        while_it_runs()
-    ended(lab)
+    try:
+        until(lambda: run_names(lab) != before, "the unit begins a run", 60)
+        if while_it_runs:
+            while_it_runs()
+    finally:
+        ended(lab)
     seconds = time.monotonic() - started
     (name,) = set(run_names(lab)) - set(before)
     made = report(lab, name)
