@@ -64,7 +64,10 @@ def run(description: Description, host: str, command: list[str], seconds: float 
     """Run a command on a host; the answer holds its standard output."""
     words = [*ssh_arguments(description, host), shlex.join(command)]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
+        # Not this process's own input, which ssh would read away from whoever is asked something next.
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         return Answer(host, reason=f"no answer within {seconds:g} s")
     if done.returncode == UNREACHABLE:

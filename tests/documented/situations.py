@@ -126,6 +126,17 @@ def old_model(stage: Stage) -> Iterator[None]:
         stage.run(VICTIM, "rm -rf /srv/models/org", check=False)
 
 
+@contextmanager
+def address_missing(stage: Stage) -> Iterator[None]:
+    """The described interface is there on a worker, and nobody gave it an address."""
+    stage.run(VICTIM, "ip link add spare0 type bridge")
+    try:
+        with rewritten(CLUSTER, ("interface: fabric0", "interface: spare0")):
+            yield
+    finally:
+        stage.run(VICTIM, "ip link del spare0", check=False)
+
+
 # Power, cables and logins.
 
 
