@@ -7,14 +7,16 @@ from tasks.host import host_tuned
 from tasks.image import image, old_images
 from tasks.live import live
 from tasks.model import model
-from tasks.preflight import preflight
+from tasks.preflight import preflight, reconciler_preflight
 from tasks.ray import ray
+from tasks.roles import former_roles
 from tasks.verify import verify
 from tasks.watch import watch
 
 described = described_by_environment()
 
 preflight(described)
+reconciler_preflight(described)
 host_tuned(described)
 image(described)
 model(described)
@@ -24,4 +26,5 @@ live(described)
 verify(described)
 old_images(described)
 watch(described)
+former_roles(described)
 applied(described)

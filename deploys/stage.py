@@ -1,12 +1,12 @@
 """Have image and weights in place on every host, and leave what runs alone: `pyinfra inventory.py deploys/stage.py`."""
 
-from gx10.engine.description import described_by_environment
+from gx10.engine.description import described_to_stage
 from tasks.host import host_tuned
 from tasks.image import image
 from tasks.model import model
 from tasks.preflight import preflight
 
-described = described_by_environment()
+described = described_to_stage()
 
 preflight(described)
 host_tuned(described)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gx10.interrupted import sentence
+from gx10.interrupts import Interrupted, raising, tell
 from gx10.settings import PROJECT, SettingsError
 from gx10.settings.load import MARK
 
 if TYPE_CHECKING:
     from gx10.engine.description import Description
 
-IN_SYNC, ERROR, USAGE = 0, 1, 64
+IN_SYNC, ERROR, DRIFT, USAGE = 0, 1, 2, 64
 LAZY = {
     "images": "gx10.image_commands:images",
     "lab": "gx10.lab.commands:lab",
@@ -27,16 +28,25 @@ LAZY = {
     "why": "gx10.gang_commands:why",
     "models": "gx10.model_commands:models",
     "serve": "gx10.model_commands:serve",
+    "retire": "gx10.retire_commands:retire",
+    "verify": "gx10.verify_command:verify",
     "plan": "gx10.reconcile_commands:plan",
     "reconcile": "gx10.reconcile_commands:reconcile",
     "suspend": "gx10.reconcile_commands:suspend",
     "resume": "gx10.reconcile_commands:resume",
     "history": "gx10.reconcile_commands:history",
     "diff": "gx10.reconcile_commands:diff",
+    "unlock": "gx10.reconcile_commands:unlock",
 }
 """Groups that are imported when they are called: a cluster's owner does not wait for the lab's libraries."""
 OWNERS = ("lab", "retire", "serve")
 """Commands that change the description, or what is no part of it: they belong where the owner deploys from."""
+
+
+LOCAL = frozenset({"diff", "history"})
+"""Commands that ask no host."""
+READS = frozenset({"logs", "status", "why"})
+"""Commands that show what is, and nothing of what is described."""
 
 
 class Commands(click.Group):
@@ -54,16 +64,53 @@ class Commands(click.Group):
             return command
         return super().get_command(ctx, cmd_name)
 
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - click's own
+        """Run a command; an interrupt says what goes on and what to type next, and ends with the signal's status."""
+        with raising():
+            try:
+                return super().main(*args, **options)
+            except Interrupted as interrupted:
+                tell(f"\n{interrupted}. {interrupted.sentence or sentence(interrupted.command)}")
+                sys.exit(interrupted.status)
+
 
 def described() -> Description:
-    """The described cluster; every problem is printed and the command ends with 64 when it is refused."""
-    from gx10.engine.description import described_by_environment  # noqa: PLC0415 - not needed for `gx10 lab`
+    """The described cluster; every problem is printed and the command ends with 64 when it is refused.
+
+    What only reads goes on with the description that loaded last, and says so: it is needed while an edit is broken.
+    """
+    from gx10.access_files import missing_files  # noqa: PLC0415 - not needed for `gx10 lab`
+    from gx10.engine.description import described_by_environment  # noqa: PLC0415
+    from gx10.last_description import keep, last  # noqa: PLC0415
 
     try:
-        return described_by_environment()
+        description = described_by_environment()
+        keep(description)
+    except SettingsError as error:
+        kept = last() if _command() in READS else None
+        if kept is None:
+            click.echo(str(error), err=True)
+            sys.exit(USAGE)
+        description = kept.description
+        count = len(error.problems)
+        click.echo(
+            f"{error}\n{'This is' if count == 1 else 'These are'} refused. What follows goes by the description"
+            f" that loaded last, on {kept.when:%Y-%m-%d at %H:%M}.\n",
+            err=True,
+        )
+    try:
+        if _command() not in LOCAL:
+            missing_files(description)
     except SettingsError as error:
         click.echo(str(error), err=True)
         sys.exit(USAGE)
+    return description
+
+
+def _command() -> str:
+    """The command that is at work, without `gx10`."""
+    context = click.get_current_context(silent=True)
+    return context.command_path.partition(" ")[2] if context else ""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,21 +168,6 @@ def chat(prompt: str, tokens: int) -> None:
     told = json.loads(answer.value)
     click.echo(f"{description.served_name}: {told['text']}")
     click.echo(f"({told['tokens']} tokens in {told['seconds']} s)", err=True)
-
-
-@main.command(context_settings={"ignore_unknown_options": True})
-@click.argument("pytest_arguments", nargs=-1)
-def verify(pytest_arguments: tuple[str, ...]) -> None:
-    """Check every host with testinfra: 0 in sync, 2 something differs, 1 unreachable or unknown."""
-    description = described()
-    checks = description.project / "tests" / "nodes"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", str(checks), "-p", "no:cacheprovider", *pytest_arguments],
-        cwd=description.project,
-        check=False,
-    )
-    # pytest: 0 all passed, 1 some failed; anything else is no verdict.
-    sys.exit({0: IN_SYNC, 1: 2}.get(done.returncode, ERROR))
 
 
 if __name__ == "__main__":

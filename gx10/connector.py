@@ -22,6 +22,7 @@ from pyinfra.connectors.sshuserclient import client
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from typing_extensions import Unpack, override
 
+from gx10.operations.invocation import ending
 from gx10.operations.journal import watch
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ class Proxied(socket.socket):
         super().__init__(fileno=ours.detach())
         with theirs:
             end = theirs.fileno()
-            self.command = subprocess.Popen(shlex.split(command), stdin=end, stdout=end, stderr=subprocess.DEVNULL)
+            # In a group of its own: a Ctrl-C is the run's to answer, which still has something to say to the host.
+            self.command = subprocess.Popen(
+                shlex.split(command), stdin=end, stdout=end, stderr=subprocess.DEVNULL, process_group=0
+            )
 
     @override
     def close(self) -> None:
@@ -116,7 +120,7 @@ class Gx10Connector(SSHConnector):
         """Run a command, and count it; where the host is lost meanwhile, the last line of its output says so."""
         self.commands += 1
         done, output = super().run_shell_command(command, print_output, print_input, **arguments)
-        if not done and not self._connected():
+        if not done and not ending() and not self._connected():
             told = (
                 f"{self.host.name}: the connection was lost while a command ran. {REMEDIES['']} The next run continues."
             )

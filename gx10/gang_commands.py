@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gx10.cli import ERROR, described
+from gx10.cli import ERROR, USAGE, described
 
 if TYPE_CHECKING:
     from gx10.engine.description import Description
@@ -18,17 +19,44 @@ if TYPE_CHECKING:
 CONTROL = "/usr/local/lib/gx10/gang_control.py"
 EXPLAIN = "/usr/local/lib/gx10/gang_why.py"
 UNITS = ("gx10-gang.service", "ray-head.service", "ray-worker.service", "vllm-engine.service")
-SPARE_SECONDS = 120
+INTERRUPTED = 130
+POLLED = re.compile(r'"(?:GET|HEAD) /(?:metrics|health|ping)(?:\?\S*)? HTTP/[\d.]+" 200\b')
+"""What the engine's API logs of those who look at it every second; one that was not answered with 200 is shown."""
+
+
+def _on_head(description: Description, words: list[str]) -> int:
+    """Run a program on the head, whose output is shown as it comes; its exit status, or 1 where ssh did not get there.
+
+    Statuses of the head's programs are their own: see gang_control.py and gang_why.py.
+    """
+    from gx10.remote import UNREACHABLE, ssh_arguments  # noqa: PLC0415 - only where a host is asked
+
+    head = description.cluster.head
+    done = subprocess.run([*ssh_arguments(description, head), shlex.join(words)], check=False)
+    if done.returncode != UNREACHABLE:
+        return done.returncode
+    click.echo(
+        f"The head {head} cannot be reached. Is it on, and is its management cable in? `gx10 status` asks the others.",
+        err=True,
+    )
+    return ERROR
 
 
 def _control(*words: str) -> None:
     """Have the head's supervisor do something, and show what it says until it is done."""
-    from gx10.remote import ssh_arguments  # noqa: PLC0415 - only where a host is asked
-
     description = described()
-    told = ["python3", CONTROL, *words]
-    done = subprocess.run([*ssh_arguments(description, description.cluster.head), shlex.join(told)], check=False)
-    sys.exit(ERROR if done.returncode else 0)
+    verb = words[0]
+    try:
+        status = _on_head(description, [CONTROL, *words])
+    except KeyboardInterrupt:
+        click.echo(
+            f"Interrupted. The supervisor on {description.cluster.head} goes on with `{verb}` by itself: `gx10 status` "
+            f"shows how far it is, `gx10 why` what holds it up"
+            + (", `gx10 stop` stops the gang." if verb != "stop" else ", `gx10 start` starts the gang again."),
+            err=True,
+        )
+        sys.exit(INTERRUPTED)
+    sys.exit(status)
 
 
 DRAIN = click.option(
@@ -45,7 +73,11 @@ def _drain(seconds: float | None) -> list[str]:
 @click.command()
 @click.option("--full", is_flag=True, help="Take back what fallbacks gave up.")
 def start(full: bool) -> None:
-    """Start the gang, also after its budget was spent, and wait until it serves."""
+    """Start the gang, also after its budget was spent, and wait until it serves.
+
+    Exit status of start, stop and restart: 0 done, 2 it came out otherwise, 3 not within an hour, 1 the head cannot be
+    reached, 130 interrupted. What was asked for goes on in the last three.
+    """
     _control("start", *(["--full"] if full else []))
 
 
@@ -68,11 +100,17 @@ def restart(drain_timeout: float | None) -> None:
 @click.option("--generation", default="", help="Only this generation, or this life of it: GENERATION.NUMBER.")
 @click.option("--since", default="-1h", show_default=True, help="As journalctl takes it.")
 @click.option("--lines", default=0, help="Only the last so many lines of all together.")
-def logs(hosts: tuple[str, ...], generation: str, since: str, lines: int) -> None:
+@click.option("--all", "every", is_flag=True, help="Also the engine's lines about GET /metrics and /health.")
+def logs(hosts: tuple[str, ...], generation: str, since: str, lines: int, every: bool) -> None:
     """Show what supervisors, Ray and engine wrote on every host, merged in the order of time."""
     description = described()
-    entries, silent = journal(description, hosts or tuple(description.cluster.hosts), generation, since)
-    for entry in entries[-lines:] if lines else entries:
+    known = description.cluster.hosts
+    if unknown := [host for host in hosts if host not in known]:
+        click.echo(f"There is no host {unknown[0]!r}; the cluster's hosts are {', '.join(known)}.", err=True)
+        sys.exit(USAGE)
+    entries, silent = journal(description, hosts or tuple(known), generation, since)
+    shown = entries if every else [entry for entry in entries if not POLLED.search(message_of(entry))]
+    for entry in shown[-lines:] if lines else shown:
         click.echo(line_of(entry))
     for sentence in silent:
         click.echo(sentence, err=True)
@@ -80,20 +118,13 @@ def logs(hosts: tuple[str, ...], generation: str, since: str, lines: int) -> Non
 
 
 @click.command()
-def why() -> None:
-    """Say in a few sentences why the cluster does not serve, or what happened last, with evidence."""
-    from gx10.remote import run  # noqa: PLC0415
+@click.option("--full", is_flag=True, help="Every line that was kept of the last life that ended, of every part.")
+def why(full: bool) -> None:
+    """Say on one screen why the cluster does not serve, or what happened last, with evidence.
 
-    description = described()
-    answer = run(description, description.cluster.head, ["python3", EXPLAIN])
-    if not answer.ok:
-        click.echo(
-            f"The head {description.cluster.head} does not say: {answer.reason}. Is it on, and is its management "
-            "cable in? `gx10 status` asks the others.",
-            err=True,
-        )
-        sys.exit(ERROR)
-    click.echo(answer.value, nl=False)
+    Exit status: 0 it serves, 2 it does not, 1 the head or its supervisor does not answer.
+    """
+    sys.exit(_on_head(described(), [EXPLAIN, *(["--full"] if full else [])]))
 
 
 def journal(
@@ -122,15 +153,18 @@ def of_generation(entry: dict[str, Any], generation: str) -> bool:
     return bool(entry.get("GX10_GENERATION") == wanted and (not life or entry.get("GX10_LIFE") == life))
 
 
+def message_of(entry: dict[str, Any]) -> str:
+    """What an entry says."""
+    message = entry.get("MESSAGE") or ""
+    return bytes(message).decode(errors="replace") if isinstance(message, list) else str(message)
+
+
 def line_of(entry: dict[str, Any]) -> str:
     """One line: time, host, part, life, text."""
     from datetime import UTC, datetime  # noqa: PLC0415
 
     moment = datetime.fromtimestamp(int(entry["__REALTIME_TIMESTAMP"]) / 1e6, tz=UTC)
-    message = entry.get("MESSAGE", "")
-    if isinstance(message, list):  # bytes that are no text
-        message = bytes(message).decode(errors="replace")
     part = entry.get("GX10_RANK", "").partition("/")[2] or entry.get("_SYSTEMD_UNIT", "").removesuffix(".service")
     generation = entry.get("GX10_GENERATION", "")
     life = f"{generation[:8]}.{entry.get('GX10_LIFE', '')}" if generation else "-"
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z {entry['host']} {part} {life} {message}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z {entry['host']} {part} {life} {message_of(entry)}"

@@ -5,21 +5,18 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import click
 
-from gx10.cli import ERROR, IN_SYNC, USAGE, described, refuse_in_copy
+from gx10.cli import DRIFT, ERROR, IN_SYNC, USAGE, described, refuse_in_copy
 from gx10.images import judged, places, removed, table, verified
 from gx10.operations.image import NO_BUILD
 from gx10.pins.held import held_hashes, other_hashes, pinned
 from gx10.pins.lock import LockError, lock
+from gx10.pyinfra_command import deployed
 from gx10.settings import PROJECT, Image, SettingsError, load_image
-
-DRIFT = 2
 
 
 @click.group()
@@ -58,10 +55,7 @@ def restore() -> None:
 
 
 def _deploy(environment: dict[str, str]) -> int:
-    description = described()
-    words = [str(Path(sys.executable).with_name("pyinfra")), "inventory.py", "deploys/image.py", "-y"]
-    done = subprocess.run(words, cwd=description.project, env={**os.environ, **environment}, check=False)
-    return IN_SYNC if done.returncode == 0 else ERROR
+    return deployed(described(), "deploys/image.py", environment)
 
 
 @images.command()

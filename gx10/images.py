@@ -37,7 +37,7 @@ def places(description: Description) -> list[Place]:
     """Ask every host and the control node at once."""
     cluster, reference = description.cluster, description.image_reference
     policy, archive = description.image_policy(reference), str(cluster.paths.archive)
-    listing = ["python3", f"/{PROGRAMS}/archive.py", "list", "--archive", archive]
+    listing = [f"/{PROGRAMS}/archive.py", "list", "--archive", archive]
     kept = {"transfers": transfers_file(cluster)}
 
     def question(host: str) -> list[str]:
@@ -56,13 +56,14 @@ def _place(description: Description, answer: Answer) -> Place:
     if not answer.ok:
         return Place(answer.host, reason=answer.reason)
     docker, left, kept, *archive = answer.value
-    rates = kept["read"]["transfers"]
+    # The host keeps what all its transfers came to, those of weights as well.
+    own = [rate for rate in kept["read"]["transfers"] or () if rate["what"].startswith(f"{description.image.name}:")]
     return Place(
         answer.host,
         image=docker["images"][description.image_reference],
         archive=archive[0] if archive else None,
         leftovers=tuple(left["plan"]),
-        transfer=rates[0] if rates else None,
+        transfer=own[0] if own else None,
     )
 
 

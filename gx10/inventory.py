@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import atexit
 import sys
-from pathlib import Path
 from typing import Any
 
-from gx10.engine.description import Description, described_by_environment
-from gx10.settings import SettingsError
+from pyinfra.context import ctx_state
 
-USAGE = 64
-"""Exit status for a description that is refused (EX_USAGE)."""
+from gx10.access_files import missing_files
+from gx10.engine.description import Description, described_by_environment
+from gx10.models import switch
+from gx10.operations.invocation import USAGE, deployed_whole, whole_or_not
+from gx10.reconcile.policy import run_directory
+from gx10.remote import project_path
+from gx10.settings import SettingsError
 
 Hosts = list[tuple[str, dict[str, Any]]]
 
@@ -20,9 +23,13 @@ def groups() -> tuple[Hosts, Hosts]:
     """Head and workers of the described cluster; prints every problem and exits with 64 when it is refused."""
     try:
         description = described_by_environment()
+        missing_files(description)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(USAGE) from error
+    if ctx_state.isset():  # type: ignore[no-untyped-call]
+        whole_or_not(ctx_state.get())  # type: ignore[no-untyped-call]
+        _tell_of_a_switch(description)
     hosts = {name: host_data(description, name) for name in description.cluster.hosts}
     head = description.cluster.head
     return (
@@ -31,9 +38,18 @@ def groups() -> tuple[Hosts, Hosts]:
     )
 
 
+def _tell_of_a_switch(description: Description) -> None:
+    """Say where a switch of models was left half-way; a deploy that ends well has finished it."""
+    cluster, file = description.cluster.name, description.loaded.cluster_file
+    if run_directory() is not None or not (left := switch.left_half_way(cluster, file, description.cluster.recipe)):
+        return
+    sys.stderr.write(f"{left}\n")
+    atexit.register(lambda: switch.done(cluster) if deployed_whole() else None)
+
+
 def host_data(description: Description, name: str) -> dict[str, Any]:
     """Connection data of one host."""
-    access, project = description.cluster.access, description.project
+    access = description.cluster.access
     data: dict[str, Any] = {
         "ssh_hostname": str(description.cluster.hosts[name].management),
         "ssh_user": access.user,
@@ -47,5 +63,5 @@ def host_data(description: Description, name: str) -> dict[str, Any]:
         ("ssh_known_hosts_file", access.known_hosts),
     ):
         if path:
-            data[key] = str(project / Path(os.path.expanduser(path)))  # noqa: PTH111 - Path.expanduser needs a home
+            data[key] = str(project_path(description, path))
     return data

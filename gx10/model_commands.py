@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from gx10.cli import ERROR, IN_SYNC, USAGE, described
+from gx10.cli import DRIFT, ERROR, IN_SYNC, USAGE, described
+from gx10.engine.description import STAGED, described_by_environment
 from gx10.engine.host_files import DAMAGED
+from gx10.interrupts import Interrupted
+from gx10.models import switch
 from gx10.models.choice import Choice
 from gx10.models.policy import all_recipes, policy
+from gx10.pyinfra_command import deployed
 from gx10.remote import Answer, run_all
-from gx10.settings import SettingsError, load_recipe
+from gx10.settings import SettingsError
 
 if TYPE_CHECKING:
     from gx10.engine.description import Description
 
-DRIFT = 2
 GB = 1e9
 PARTITION = "/usr/local/lib/gx10/partition.py"
 CONTENT = "/usr/local/lib/gx10/content.py"
@@ -109,7 +110,7 @@ def clean(named: tuple[str, ...], yes: bool) -> None:
 @models.command()
 def fetch() -> None:
     """Have image and weights of the described recipe on every host, without touching what runs."""
-    sys.exit(_pyinfra(described(), "deploys/stage.py"))
+    sys.exit(deployed(described(), "deploys/stage.py"))
 
 
 @models.command()
@@ -118,7 +119,13 @@ def fetch() -> None:
 @click.option("--nights", type=click.IntRange(1, 366), help="Hash tonight's of so many parts.")
 def verify(full: bool, sample: str | None, nights: int | None) -> None:
     """Check the served weights on every host: 0 right, 2 something is damaged, 1 a host that cannot tell."""
-    description = described()
+    sys.exit(_verified(described(), full=full, sample=sample, nights=nights))
+
+
+def _verified(
+    description: Description, *, full: bool = False, sample: str | None = None, nights: int | None = None
+) -> int:
+    """Check the weights of a description on every host, and say of each how they are."""
     root = description.model_directory
     words = [CONTENT, "verify", "--manifest", f"{root}/{MANIFEST}", "--in", root]
     words += ["--full"] if full else []
@@ -130,8 +137,8 @@ def verify(full: bool, sample: str | None, nights: int | None) -> None:
         click.echo(f"{host}: {last[0] if last else 'every file is proven'}", err=not answer.ok)
     damaged = [answer for answer in answers.values() if answer.status == DAMAGED]
     if any(not answer.ok and answer not in damaged for answer in answers.values()):
-        sys.exit(ERROR)
-    sys.exit(DRIFT if damaged else IN_SYNC)
+        return ERROR
+    return DRIFT if damaged else IN_SYNC
 
 
 @click.command()
@@ -139,38 +146,59 @@ def verify(full: bool, sample: str | None, nights: int | None) -> None:
 def serve(recipe: str) -> None:
     """Serve another recipe: stage it beside what is served, check it, then restart the gang once.
 
-    Writes the recipe's name into the cluster file, where it is described. If staging fails, the file is as it was.
+    The recipe's name is written into the cluster file, where it is described, once everything is in place. Until then
+    nothing that describes the cluster has changed, whatever ends this.
     """
     description = described()
+    cluster, file = description.cluster.name, description.loaded.cluster_file
+    choice = Choice(description.project / file)
+    before = choice.recipe
+    if left := switch.left_half_way(cluster, file, before):
+        click.echo(left, err=True)
     try:
-        load_recipe(recipe, description.project, "gx10 serve")
-    except SettingsError as error:
+        wanted = described_by_environment(recipe)
+        choice.changed(recipe)
+    except (SettingsError, ValueError) as error:
         click.echo(str(error), err=True)
         sys.exit(USAGE)
-    choice = Choice(description.project / description.loaded.cluster_file)
-    before = choice.recipe
-    text = choice.change(recipe)
-    click.echo(f"{description.loaded.cluster_file}: recipe {before} -> {recipe}")
-    if status := _staged(description):
-        choice.write(text)
-        click.echo(f"{before} is served as before, and {description.loaded.cluster_file} says so again.", err=True)
-        sys.exit(status)
-    sys.exit(_pyinfra(description, "deploy.py"))
+    try:
+        with switch.switching(cluster, before, recipe):
+            status = _switched(description, wanted, choice, recipe)
+    except switch.UnderWayError as error:
+        click.echo(str(error), err=True)
+        sys.exit(ERROR)
+    sys.exit(status)
 
 
-def _staged(description: Description) -> int:
-    """Stage what the cluster file now names, and check it; what is served is not touched."""
-    if status := _pyinfra(description, "deploys/stage.py"):
-        return status
-    command = [str(Path(sys.executable).with_name("gx10")), "models", "verify"]
-    return subprocess.run(command, cwd=description.project, check=False).returncode
-
-
-def _pyinfra(description: Description, deploy: str) -> int:
-    """Run a deploy; its status is pyinfra's own only where that means the same."""
-    command = [str(Path(sys.executable).with_name("pyinfra")), "inventory.py", deploy, "-y"]
-    done = subprocess.run(command, cwd=description.project, check=False)
-    return IN_SYNC if done.returncode == 0 else ERROR
+def _switched(description: Description, wanted: Description, choice: Choice, recipe: str) -> int:
+    """Stage, check, describe and deploy; says what holds where one of them does not come to its end."""
+    cluster, file, before = description.cluster.name, description.loaded.cluster_file, choice.recipe
+    unchanged = f"{before} is served as before, and {file} still names it."
+    half_way = (
+        f"{file} names {recipe}, and {before} may still be served: `pyinfra inventory.py deploy.py` finishes the "
+        f"switch, `gx10 serve {before}` goes back."
+    )
+    click.echo(f"{recipe} is staged; {before} is served meanwhile.")
+    try:
+        if status := deployed(description, "deploys/stage.py", {STAGED: recipe}) or _verified(wanted):
+            switch.done(cluster)
+            click.echo(unchanged, err=True)
+            return status
+    except Interrupted as interrupted:
+        switch.done(cluster)
+        interrupted.sentence = f"{unchanged} `gx10 serve {recipe}` goes on with it."
+        raise
+    try:
+        choice.write(choice.changed(recipe))
+        click.echo(f"{file}: recipe {before} -> {recipe}")
+        if status := deployed(description, "deploy.py"):
+            click.echo(half_way, err=True)
+            return status
+    except Interrupted as interrupted:
+        interrupted.sentence = half_way
+        raise
+    switch.done(cluster)
+    return IN_SYNC
 
 
 def _policy(description: Description, named: Iterable[str] = (), *, everything: bool = False) -> str:

@@ -17,6 +17,7 @@ CARRIED = {
     "content": ("manifest",),
     "leftovers": ("manifest", "proof", "landing", "image_store", "docker_image", "image_gc"),
     "sample": ("manifest", "proof", "landing"),
+    "reconciler_wheels": ("environment",),
     "watch": ("environment",),
 }
 """Modules of the host's programs that a probe uses, each after those that it imports. The probe brings its own copies:
@@ -29,12 +30,20 @@ for name, text in json.loads(zlib.decompress(base64.b64decode({packed!r}))):
 
 
 @cache
+def _probe(name: str) -> str:
+    return (PROBES / f"{name}.py").read_text(encoding="utf-8")
+
+
+@cache
+def _modules(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(name, (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")) for name in names]
+
+
+@cache
 def _source(probe: str) -> str:
-    source = (PROBES / f"{probe}.py").read_text(encoding="utf-8")
-    modules = [(name, (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")) for name in CARRIED.get(probe, ())]
-    if not modules:
-        return source
-    return CARRY.format(packed=_packed(modules)) + source
+    """A probe with the modules that it uses."""
+    carried = CARRIED.get(probe, ())
+    return CARRY.format(packed=_packed(_modules(carried))) + _probe(probe) if carried else _probe(probe)
 
 
 def _packed(texts: object) -> str:
@@ -47,6 +56,15 @@ def probe_words(probe: str, asked: dict[str, Any]) -> list[str]:
     return ["python3", "-I", "-S", "-c", _source(probe), json.dumps(asked, sort_keys=True)]
 
 
+def program_words(program: str, needs: Sequence[str], *arguments: str) -> list[str]:
+    """The command that runs one of the hosts' programs from this node's copy, on a host that may have none.
+
+    `needs` are the modules that it uses, each after those that it imports.
+    """
+    carried = CARRY.format(packed=_packed(_modules((*needs, program))))
+    return ["python3", "-I", "-S", "-c", f"{carried}import {program}\n{program}.main()\n", *arguments]
+
+
 def probe_command(probe: str, asked: dict[str, Any]) -> str:
     """The same command, quoted for a shell."""
     return shlex.join(probe_words(probe, asked))
@@ -54,8 +72,11 @@ def probe_command(probe: str, asked: dict[str, Any]) -> str:
 
 def survey_words(questions: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
     """One command that runs several probes in one process, each answering with one line; null where one failed."""
-    programs = _packed({probe: _source(probe) for probe in sorted({probe for probe, _ in questions})})
-    return probe_words("survey", {"programs": programs, "questions": [list(question) for question in questions]})
+    probes = sorted({probe for probe, _ in questions})
+    # Each module once, before those that import it, as every list has them.
+    modules = tuple(dict.fromkeys(module for probe in probes for module in CARRIED.get(probe, ())))
+    packed = _packed({"modules": _modules(modules), "programs": {probe: _probe(probe) for probe in probes}})
+    return probe_words("survey", {"packed": packed, "questions": [list(question) for question in questions]})
 
 
 def probes_words(*questions: tuple[str, dict[str, Any]]) -> list[str]:

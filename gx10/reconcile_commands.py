@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 import click
 
 from gx10.cli import described
+from gx10.engine import watch_files
 from gx10.engine.description import Description
+from gx10.interrupts import SIGNALS, Interrupted, by, raising, tell
+from gx10.models import switch
 from gx10.reconcile import hook, page, suspension
 from gx10.reconcile.described import description_digest, revision
 from gx10.reconcile.history import REPORT_FILE, History, compared, state_directory
@@ -25,6 +29,7 @@ from gx10.reconcile.memory import Memory
 from gx10.reconcile.metrics import FILE as METRICS_FILE
 from gx10.reconcile.metrics import metrics
 from gx10.reconcile.night import Night
+from gx10.reconcile.progress import shown_on_terminal
 from gx10.reconcile.report import HostReport, Report, write_whole
 from gx10.reconcile.runner import Runner, killed_with_us
 from gx10.reconcile.told import told
@@ -33,14 +38,19 @@ from gx10.reconcile.verdict import ERROR, EXIT, INTERRUPTED, USAGE, Status
 
 MEMORY_FILE, PAGE_FILE = "memory.json", "index.html"
 SHOWN_RUNS = 30
-
-
-class InterruptedRunError(BaseException):
-    """A signal asked this process to end; no handler of errors may swallow it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+LEAST_REASON = 4
+"""Fewest characters of a reason to suspend."""
+STEPS = {
+    "lock": "waiting for the lock",
+    "reach": "asking every host",
+    "sample": "hashing a part of what is stored",
+    "plan": "comparing; nothing is changed by that",
+    "apply": "putting back; what a host has begun may go on there to its end",
+    "drain": "waiting for running requests to end",
+    "restart": "restarting the gang; the head's supervisor goes on with it, `gx10 status` shows how far it is",
+    "prove": "asking the model for a completion",
+}
+"""What a run does in each of its steps, as one reads it on a terminal."""
 
 
 @click.command()
@@ -51,12 +61,16 @@ def plan(as_json: bool) -> None:
     Exit status: 0 in sync, 2 drift, 1 error or unknown, 75 another run holds the lock.
     """
     description = described()
+    loaded = description.loaded
+    if left := switch.left_half_way(description.cluster.name, loaded.cluster_file, description.cluster.recipe):
+        click.echo(left, err=True)
     with _reported(description, "plan") as (report, directory):
         try:
             if holder := shown(description):
                 _locked_out(report, f"{description.cluster.head} is locked by {holder}")
             else:
-                _night(description, report, directory, descriptors=()).run()
+                with shown_on_terminal(report, directory, STEPS):
+                    _night(description, report, directory, descriptors=()).run()
         except LockUnknownError as error:
             _unknown(description, report, error)
     _finish(description, report, as_json=as_json)
@@ -67,11 +81,10 @@ def plan(as_json: bool) -> None:
 @click.option("--any-time", is_flag=True, help="Restart the gang where that is due, whatever the window says.")
 @click.option("--no-sample", is_flag=True, help="Hash no content.")
 @click.option("--checks/--no-checks", default=None, help="Check every node; by default when something was put back.")
-@click.option("--break-lock", is_flag=True, help="Take the lock from whoever holds it.")
 @click.option("--reason", default="reconciliation", show_default=True, help="What the lock says that this run is.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def reconcile(  # noqa: PLR0917 - click passes options by name
-    nightly: bool, any_time: bool, no_sample: bool, checks: bool | None, break_lock: bool, reason: str, as_json: bool
+    nightly: bool, any_time: bool, no_sample: bool, checks: bool | None, reason: str, as_json: bool
 ) -> None:
     """Find what differs, put back what is safe to, and prove that the model answers.
 
@@ -81,12 +94,13 @@ def reconcile(  # noqa: PLR0917 - click passes options by name
     settings = description.cluster.reconcile
     with _reported(description, "reconcile") as (report, directory):
         try:
-            if break_lock and (was := broken(description)):
-                click.echo(f"Took the lock from {was}.", err=True)
             wait = settings.lock_wait_seconds if nightly else 0
             booting = boots_for(settings.boot_seconds) if nightly else 0
             state = state_directory(description.cluster.name)
-            with locked(description, state, reason, settings.timeout_seconds, wait, booting) as lock:
+            with (
+                shown_on_terminal(report, directory, STEPS),
+                locked(description, state, reason, settings.timeout_seconds, wait, booting) as lock,
+            ):
                 if lock.taken_over:
                     click.echo(f"{lock.taken_over[:1].upper()}{lock.taken_over[1:]}.", err=True)
                 night = _night(description, report, directory, descriptors=lock.descriptors)
@@ -107,10 +121,28 @@ def boots_for(boot_seconds: float) -> float:
 
 
 @click.command()
+def unlock() -> None:
+    """Take the cluster's lock from whoever holds it, and do nothing else.
+
+    Only when you are sure that the holder does nothing any more: two runs at once undo each other's work.
+    """
+    description = described()
+    try:
+        was = broken(description)
+    except LockUnknownError as error:
+        click.echo(str(error), err=True)
+        sys.exit(ERROR)
+    click.echo(f"Took the lock from {was}." if was else f"Nobody holds the lock on {description.cluster.head}.")
+
+
+@click.command()
 @click.argument("reason")
 @click.option("--until", "end", default="12h", show_default=True, help="12h, 3d, 2w, or a date and time.")
 def suspend(reason: str, end: str) -> None:
-    """Let no run change anything until a moment; REASON is what everybody will read."""
+    """Let no run change anything until a moment.
+
+    REASON is what everybody will read: at least four characters, such as "new switch".
+    """
     description = described()
     now = datetime.now(description.cluster.reconcile.zone)
     try:
@@ -118,8 +150,12 @@ def suspend(reason: str, end: str) -> None:
     except ValueError as error:
         click.echo(str(error), err=True)
         sys.exit(USAGE)
-    if len(reason.strip()) < 4:
-        click.echo("say why, so that whoever finds it knows whom to ask", err=True)
+    if len(reason.strip()) < LEAST_REASON:
+        click.echo(
+            f"The reason {reason!r} has fewer than {LEAST_REASON} characters. Say why, so that whoever finds it knows "
+            'what to ask: gx10 suspend "new switch" --until 3d',
+            err=True,
+        )
         sys.exit(USAGE)
     answer = suspension.suspend(description, suspension.Suspension(reason, until, operator()))
     if not answer.ok:
@@ -144,7 +180,10 @@ def resume() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print reports as JSON.")
 @click.option("--tell", is_flag=True, help="Write metrics and page anew, and tell the hook what it was not told.")
 def history(count: int, show: str | None, as_json: bool, tell: bool) -> None:
-    """List the runs that this node has made, the latest first."""
+    """List the runs of this user on this node, the latest first.
+
+    The nightly runs are the reconciler's, on its own node: `runuser -u gx10-reconcile -- /opt/gx10/bin/gx10 history`.
+    """
     description = described()
     kept = History(state_directory(description.cluster.name))
     if tell:
@@ -160,19 +199,30 @@ def history(count: int, show: str | None, as_json: bool, tell: bool) -> None:
     elif show:
         click.echo(told(reports[0]))
     else:
+        click.echo(_whose(description, kept), err=True)
         for report in reports:
             left = f", {len(report.left)} left" if report.left else ""
             click.echo(f"{report.run}  {report.mode:9}  {report.status:10}  {len(report.operations)} found{left}")
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("before")
 @click.argument("after")
 def diff(before: str, after: str) -> None:
-    """Compare two runs by name; -1 is the latest, -2 the one before it."""
+    """Compare two runs of this node by name; -1 is the latest, -2 the one before it."""
     kept = History(state_directory(described().cluster.name))
     for line in compared(_found(kept, before), _found(kept, after)):
         click.echo(line)
+
+
+def _whose(description: Description, kept: History) -> str:
+    """Whose runs are listed, and where the others are."""
+    own = f"Runs of {getpass.getuser()} on {socket.gethostname()}, kept in {kept.root}."
+    if not description.cluster.reconcile.enabled or getpass.getuser() == watch_files.USER:
+        return own
+    node = watch_files.node(description)
+    there = f"runuser -u {watch_files.USER} -- {watch_files.COMMAND} history"
+    return f"{own} The nightly ones are on {node}: as root there, `{there}`."
 
 
 def _found(kept: History, name: str) -> Report:
@@ -205,8 +255,7 @@ def _night(description: Description, report: Report, directory: Path, descriptor
 def _reported(description: Description, mode: Literal["plan", "reconcile"]) -> Iterator[tuple[Report, Path]]:
     """A report on disk that says `failed` from the start, and an exit status that says so when a signal comes."""
     # Whoever sees that a run has begun may end it: until its report is there to say so, signals wait.
-    signals = (signal.SIGINT, signal.SIGTERM)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     kept = History(state_directory(description.cluster.name))
     checkout, described_as = revision(description.project), description_digest(description)
     now = datetime.now(UTC)
@@ -223,26 +272,32 @@ def _reported(description: Description, mode: Literal["plan", "reconcile"]) -> I
     )
     report.write(directory / REPORT_FILE)
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        # A second signal must not cut off what the first one has begun to put in order.
-        signal.signal(number, signal.SIG_IGN)
-        raise InterruptedRunError(number)
+    with raising(patient=True) as enough:
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            yield report, directory
+        except Interrupted as interrupted:
+            enough.set()
+            report.status = Status.FAILED
+            report.reason = f"interrupted by {signal.Signals(interrupted.number).name}"
+            report.exit_status = INTERRUPTED + interrupted.number
+            report.finished = datetime.now(UTC)
+            report.write(directory / REPORT_FILE)
+            _publish(description, report)
+            tell(_interrupted(report, interrupted.number))
+            sys.exit(report.exit_status)
 
-    for number in signals:
-        signal.signal(number, end)
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-        yield report, directory
-    except InterruptedRunError as interrupted:
-        report.status = Status.FAILED
-        report.reason = f"interrupted by {signal.Signals(interrupted.number).name}"
-        report.exit_status = INTERRUPTED + interrupted.number
-        report.finished = datetime.now(UTC)
-        report.write(directory / REPORT_FILE)
-        _publish(description, report)
-        click.echo(f"{report.run}: {report.reason}. What was begun is finished by the next run.", err=True)
-        sys.stdout.flush()
-        sys.exit(report.exit_status)
+
+def _interrupted(report: Report, number: int) -> str:
+    """What an interrupted run did, what it leaves, and what to type next."""
+    lines = [f"{by(number)}, run {report.run}."]
+    if report.mode == "plan":
+        return " ".join([*lines, "Nothing was changed. `gx10 plan` begins again."])
+    step = report.steps[-1].name if report.steps else "lock"
+    lines += [f"  put back: {one.name} on {one.host}" for one in report.operations if one.applied]
+    lines.append(f"  under way: {STEPS.get(step, step)}")
+    lines.append("Next: `gx10 plan` shows what is left, `gx10 reconcile` goes on with it.")
+    return "\n".join(lines)
 
 
 def _locked_out(report: Report, told: str) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from gx10.engine.description import Description
 
+PROGRAMS = "/usr/local/lib/gx10/"
+"""Where a host has the programs that it is asked by, once something was deployed to it."""
 UNREACHABLE = 255
 """Exit status of ssh itself, as opposed to the command's."""
 
@@ -60,20 +62,20 @@ def project_path(description: Description, path: Path) -> Path:
     return description.project / Path(os.path.expandvars(path)).expanduser()
 
 
-def run(description: Description, host: str, command: list[str], seconds: float = 30) -> Answer:
-    """Run a command on a host; the answer holds its standard output."""
+def run(
+    description: Description, host: str, command: list[str], seconds: float = 30, stdin: str | None = None
+) -> Answer:
+    """Run a command on a host, with a text as its standard input; the answer holds its standard output."""
     words = [*ssh_arguments(description, host), shlex.join(command)]
     try:
-        # Not this process's own input, which ssh would read away from whoever is asked something next.
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
-        )
+        # Never this process's own input, which ssh would read away from whoever is asked something next.
+        done = subprocess.run(words, input=stdin or "", capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return Answer(host, reason=f"no answer within {seconds:g} s")
     if done.returncode == UNREACHABLE:
-        return Answer(host, reason=f"unreachable: {_last_line(done.stderr)}")
+        return Answer(host, reason=f"unreachable: {_unreachable(done.stderr)}")
     if done.returncode:
-        reason = _last_line(done.stderr) or f"{command[0]} ended with status {done.returncode}"
+        reason = _failed(done.stderr) or f"{command[0]} ended with status {done.returncode}"
         return Answer(host, reason=reason, status=done.returncode)
     return Answer(host, value=done.stdout, status=0)
 
@@ -102,6 +104,22 @@ def _parsed(answer: Answer) -> Answer:
         return Answer(answer.host, value=[json.loads(line) for line in answer.value.splitlines()])
     except ValueError:
         return Answer(answer.host, reason=f"answered no JSON: {answer.value[:80]!r}")
+
+
+def _unreachable(errors: str) -> str:
+    """What ssh says, in words; behind a ProxyCommand it knows no port, and says 65535."""
+    line = _last_line(errors)
+    if "UNKNOWN port" in line:
+        return "the way to it ended before it answered: it is off, its cable is out, or the lab is down"
+    return line
+
+
+def _failed(errors: str) -> str:
+    """What a command says that failed; a program of this package that is not there says that nothing was deployed."""
+    line = _last_line(errors)
+    if PROGRAMS in line and any(sign in line for sign in ("can't open file", "No such file", "not found")):
+        return "nothing was deployed to it yet: run `pyinfra inventory.py deploy.py`"
+    return line
 
 
 def _last_line(text: str) -> str:

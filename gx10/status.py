@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.table import Table
@@ -12,10 +13,13 @@ from gx10.engine import gang_files, units
 from gx10.engine.description import Description
 from gx10.engine.image_inputs import LABEL
 from gx10.probes import probes_words
+from gx10.reconcile.suspension import Suspension, suspension_file
 from gx10.remote import Answer, ask
 
 GOOD, WAITING, BAD, UNKNOWN = "green", "yellow", "red", "magenta"
 GIB = 2**30
+FOREIGN_NOW_SECONDS = 30
+"""A head in office orders every second; one that was last heard longer ago has stood down or is off."""
 
 
 def ask_status(description: Description) -> dict[str, Answer]:
@@ -31,7 +35,13 @@ def ask_status(description: Description) -> dict[str, Answer]:
             ("docker", {"images": [description.image_reference], "containers": containers}),
             ("content", {"model": description.model_directory}),
             ("system", {"units": parts}),
-            ("serving", {"url": description.local_url if head else None}),
+            (
+                "serving",
+                {
+                    "url": description.local_url if head else None,
+                    "suspension": suspension_file(description) if head else None,
+                },
+            ),
         )
 
     return ask(description, question, cluster.hosts)
@@ -66,12 +76,15 @@ def gang_line(description: Description, answers: dict[str, Answer]) -> Text:
     """What the head's supervisor says of the gang: phase, life, what is waited for, given up or put back."""
     answer = answers[description.cluster.head]
     gang = answer.value[3].get("gang") if answer.ok else None
+    beside = _suspended(answer, datetime.now(UTC)) if answer.ok else ""
     if gang is None:
-        return Text("gang: unknown, the head's supervisor does not answer", UNKNOWN)
+        return Text(f"gang: unknown, the head's supervisor does not answer{beside}", UNKNOWN)
     told = f"gang: {gang['phase']} {gang['life']}"
     style = GOOD if gang["phase"] == "serving" else BAD if gang["phase"] == "failed" else WAITING
     if gang["phase"] == "failed":
         told += f"; the budget is spent: {gang.get('spent', '')}. `gx10 start` resumes"
+    if gang["phase"] == "deposed":
+        told, style = f"{told}; this head stands down: {gang['reason']}", BAD
     if gang["failures"] and gang["phase"] != "failed":
         told += f"; {gang['failures']} of {gang['attempts']} attempts failed"
     if gang["fallback"]:
@@ -82,7 +95,33 @@ def gang_line(description: Description, answers: dict[str, Answer]) -> Text:
     if back := gang.get("rolled_back"):
         told, style = f"{told}; {back['from']} did not start and {back['to']} was put back", WAITING
     waiting = "".join(f"\n  waits: {reason}" for reason in gang["waiting"])
-    return Text(told + waiting, style)
+    foreign = "".join(f"\n  {_foreign(sender)}" for sender in gang.get("foreign", []))
+    return Text(told + waiting + foreign + beside, style)
+
+
+def _foreign(sender: dict[str, Any]) -> str:
+    """Who else gives orders to hosts of this gang."""
+    now = datetime.now(UTC).timestamp()
+    since = datetime.fromtimestamp(sender["since"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    last = "still does" if now - sender["last"] < FOREIGN_NOW_SECONDS else f"last {now - sender['last']:.0f} s ago"
+    return (
+        f"foreign head {sender['head']} ({sender['address']}, cluster {sender['cluster']}): "
+        f"{sender['orders']} orders to {', '.join(sender['hosts'])} since {since} UTC, {last}; all were refused"
+    )
+
+
+def _suspended(answer: Answer, now: datetime) -> str:
+    """That runs are suspended, by whom, until when and why; nothing where they are not."""
+    told = answer.value[3].get("suspension")
+    try:
+        suspension = Suspension.read(told, now)
+    except ValueError as error:
+        return f"\n  {error}; `gx10 resume` removes it"
+    if suspension is None:
+        return ""
+    until = suspension.until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    who = f"{suspension.owner} until {until}: {suspension.reason}"
+    return f"\n  nightly runs are suspended by {who}; `gx10 resume` ends it"
 
 
 def serving(description: Description, answers: dict[str, Answer]) -> bool:

@@ -6,6 +6,9 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from gx10.engine.description import Description
+from gx10.engine.host_files import daemon_record
+from gx10.engine.live import live_question
+from gx10.operations.daemon import daemon_recorded
 from gx10.operations.files import File, files_described
 from gx10.reconcile.classes import Drift
 from gx10.reconcile.described import applied_file
@@ -13,10 +16,15 @@ from gx10.reconcile.described import applied_file
 
 @deploy("Applied")
 def applied(description: Description) -> None:
-    """Note on the head what was applied, once all of it is."""
+    """Note on the head what was applied, and on every host under which daemon, once all of it is and answers."""
     path, text = applied_file(description)
     files_described(
         name="Note the description that is applied",
         entries=[File(path, text)] if host.name == description.cluster.head else [],
         drift=Drift.GANG,
+    )
+    daemon_recorded(
+        name="Note the Docker daemon under which the engine serves",
+        path=daemon_record(description.cluster),
+        live=live_question(description, host.name),
     )

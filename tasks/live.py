@@ -6,11 +6,12 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from gx10.engine.description import Description
-from gx10.engine.gang_files import GENERATION_FILE, supervisor_drop_ins
-from gx10.engine.live import HOST_SERVICES, live_question
+from gx10.engine.gang_files import supervisor_drop_ins
+from gx10.engine.live import HOST_SERVICES, filter_question, live_question
+from gx10.engine.placed import links, placed
+from gx10.engine.roles import removed_paths
+from gx10.operations.daemon import daemon_as_it_served
 from gx10.operations.live import host_as_its_peers, nothing_added
-from tasks.host import host_entries
-from tasks.ray import gang_entries
 
 
 @deploy("Live")
@@ -18,7 +19,7 @@ def live(description: Description) -> None:
     """Tell what differs on this host beyond what the deploy puts back."""
     cluster = description.cluster
     reconcile, question = cluster.reconcile, live_question(description, host.name)
-    entries = [*host_entries(description, host.name), *gang_entries(description, host.name)]
+    objects = placed(description, host.name)
     host_as_its_peers(
         name="Compare clock, space, kernel and driver",
         live=question,
@@ -30,5 +31,9 @@ def live(description: Description) -> None:
     nothing_added(
         name="Look for what somebody added",
         live=question,
-        known={GENERATION_FILE, *(entry.path for entry in entries), *supervisor_drop_ins(cluster, host.name)},
+        filters=filter_question(description, host.name),
+        # What a former role left is removed, and told, by the operation that removes it.
+        known={entry.name for entry in objects}
+        | {*links(objects), *supervisor_drop_ins(cluster, host.name), *removed_paths(description, host.name)},
     )
+    daemon_as_it_served(name="Compare the Docker daemon with the one under which the engine last served", live=question)

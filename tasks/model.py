@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyinfra.api import deploy
 
 from gx10.engine.description import Description
 from gx10.engine.host_files import share_urls, transfers_file
 from gx10.models.manifests import Manifests
 from gx10.models.policy import all_recipes, hub_name, policy
+from gx10.operations.fitness import model_splits
 from gx10.operations.model import (
     Hub,
     Weights,
@@ -47,6 +50,18 @@ def weights_of(description: Description) -> Weights:
     )
 
 
+def shape_of(description: Description) -> dict[str, Any]:
+    """What is asked about how the served weights can be split, and what it is held against."""
+    weights, command = weights_of(description), description.checked.command
+    return {
+        "keeper": weights.keeper,
+        "directories": [weights.directory, *([weights.source] if weights.source else [])],
+        "control": weights.control,
+        "tensor": int(command.value("tensor_parallel_size", 1)),
+        "pipeline": int(command.value("pipeline_parallel_size", 1)),
+    }
+
+
 @deploy("Model")
 def model(description: Description) -> None:
     """Have the recipe's weights under the model root, and room for them."""
@@ -54,5 +69,6 @@ def model(description: Description) -> None:
     weights_fit(name="Find room for the weights", weights=weights)
     models_cleaned(name="Clean the model root as far as the weights need it", weights=weights)
     weights_staged(name="Stage the weights", weights=weights)
+    model_splits(name="Hold the staged model against the ranks that shall share it", **shape_of(description))
     weights_received(name="Receive the weights over the fabric", weights=weights)
     manifest_recorded(name="Record the manifest on the control node", weights=weights)

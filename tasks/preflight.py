@@ -5,8 +5,12 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
+from gx10.engine import watch_files
 from gx10.engine.description import Description
+from gx10.engine.reconciler_wheels import wheels_question
+from gx10.operations.fitness import model_splits, reconciler_installable
 from gx10.operations.preflight import host_fit
+from tasks.model import shape_of
 from tasks.survey import offered_paths, questions
 
 
@@ -19,3 +23,15 @@ def preflight(description: Description) -> None:
         paths=offered_paths(description),
         questions=questions(description, host.name),
     )
+    model_splits(name="Hold the model against the ranks that shall share it", **shape_of(description))
+
+
+@deploy("Preflight")
+def reconciler_preflight(description: Description) -> None:
+    """Find that the reconciler can be installed, before the gang is touched for the rest of the description."""
+    if description.cluster.reconcile.enabled:
+        reconciler_installable(
+            name="Find the wheels of the reconciler's environment on its host",
+            node=watch_files.node(description),
+            wheels=wheels_question(description),
+        )

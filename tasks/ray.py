@@ -10,7 +10,7 @@ from gx10.engine.containers import described_containers
 from gx10.engine.description import Description
 from gx10.engine.live import live_question
 from gx10.operations.files import File, files_described
-from gx10.operations.gang import Gang, generation_described, supervisor_current
+from gx10.operations.gang import Gang, former_head_drained, generation_described, supervisor_current
 from gx10.operations.system import units_enabled
 from gx10.reconcile.classes import Drift
 
@@ -45,6 +45,15 @@ def described_gang(description: Description) -> Gang:
 @deploy("Ray")
 def ray(description: Description) -> None:
     """Describe the gang's units, and have its supervisors run on every host; they start what may be started."""
+    gx10 = description.recipe.gx10
+    former_head_drained(
+        name="Let a former head end its requests",
+        gang=described_gang(description),
+        unit=gang_files.ENGINE_UNIT,
+        drain_seconds=gx10.drain_timeout_seconds,
+        # Also for a supervisor whose own stop takes as long as its recipe allows.
+        stop_seconds=gx10.stop_timeout_seconds + 90,
+    )
     files_described(name="Write the units of the gang", entries=gang_entries(description, host.name), drift=Drift.GANG)
     # After the files it stands for: a run that dies in between never leaves half of them under the new name.
     generation_described(name="Write the digest of the described generation", gang=described_gang(description))

@@ -5,24 +5,34 @@ from __future__ import annotations
 from gx10.engine import gang_files, host_files, units, watch_files
 from gx10.engine.description import Description
 from gx10.engine.image_inputs import archive_name
-from gx10.engine.live import live_question
+from gx10.engine.live import filter_question, live_question
+from gx10.engine.members import members_file
+from gx10.engine.placed import HOSTS_FILE, TITLE, unit_names
 from gx10.engine.preflight import COMMANDS
+from gx10.engine.reconciler_wheels import wheels_question
+from gx10.engine.roles import gang_remains, reconciler_remains
 from gx10.facts import (
     DockerState,
     FileStates,
+    FilterState,
     HostOffer,
     ImageLeftovers,
+    Kept,
     LiveState,
+    ModelShape,
+    ReconcilerWheels,
+    RoleRemains,
     StoredContent,
     SystemState,
     WatchState,
 )
 from gx10.operations.asking import Question
 from gx10.operations.files import marks
+from gx10.operations.members import members_question
 from gx10.reconcile.described import applied_file
-from tasks.host import HOSTS_FILE, TITLE, host_entries
-from tasks.model import weights_of
-from tasks.ray import gang_entries, gang_units
+from tasks.host import host_entries
+from tasks.model import shape_of, weights_of
+from tasks.ray import gang_entries
 from tasks.watch import watch_entries, watch_question
 
 
@@ -32,8 +42,11 @@ def questions(description: Description, host: str) -> list[Question]:
     services = [host_files.SHARE_UNIT, host_files.FIREWALL_UNIT]
     markers = [host_files.running_marker(unit) for unit in [*services, gang_files.GANG_UNIT]]
     entries = [*host_entries(description, host), *gang_entries(description, host), *watch_entries(description, host)]
-    own = [watch_files.KNOWN_HOSTS, applied_file(description)[0]]
+    own = [watch_files.KNOWN_HOSTS, applied_file(description)[0], members_file(description)]
+    own.append(host_files.daemon_record(cluster))
     archive = str(cluster.paths.archive)
+    shape = shape_of(description)
+    reconciles = cluster.reconcile.enabled and host == watch_files.node(description)
     return [
         (HostOffer, {"paths": offered_paths(description), "commands": list(COMMANDS)}),
         (
@@ -49,7 +62,10 @@ def questions(description: Description, host: str) -> list[Question]:
                 "sysctls": list(cluster.host.sysctls),
                 "packages": list(cluster.host.packages),
                 "groups": ["docker"],
-                "units": [*services, *gang_units(description, host), *watch_files.OWN_UNITS],
+                # Also where no engine belongs: a former head's is drained there.
+                "units": list(
+                    dict.fromkeys([*unit_names(description, host), gang_files.ENGINE_UNIT, host_files.SYSCTL_UNIT])
+                ),
             },
         ),
         (
@@ -59,7 +75,13 @@ def questions(description: Description, host: str) -> list[Question]:
         (StoredContent, {"archive": archive, "image": archive_name(description.image_reference)}),
         (ImageLeftovers, {"policy": description.image_policy(description.image_reference)}),
         (StoredContent, weights_of(description).question),
-        *([(WatchState, watch_question(description, host))] if cluster.reconcile.enabled else []),
+        *([(ModelShape, {"directories": shape["directories"]})] if host == shape["keeper"] else []),
+        *([(ReconcilerWheels, wheels_question(description))] if reconciles else []),
+        (WatchState, watch_question(description, host)),
+        (RoleRemains, gang_remains(description, host).question()),
+        (RoleRemains, reconciler_remains(description, host).question()),
+        (Kept, members_question(description)),
+        (FilterState, filter_question(description, host)),
         # Last, so that its clock is the least old.
         (LiveState, live_question(description, host)),
     ]

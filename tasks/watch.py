@@ -9,6 +9,7 @@ from pyinfra.api import deploy
 
 from gx10.engine import watch_files
 from gx10.engine.description import Description
+from gx10.engine.live import live_question
 from gx10.operations.files import Directory, File, files_described
 from gx10.operations.system import units_enabled
 from gx10.operations.watch import (
@@ -18,12 +19,12 @@ from gx10.operations.watch import (
     project_deployed,
     reconciler_user,
 )
-from gx10.reconcile.described import deployed_files
+from gx10.reconcile.described import deployed_files, project_archive
 
 
 def watch_question(description: Description, name: str) -> dict[str, Any]:
     """What is asked about the reconciler on a host."""
-    here = name == watch_files.node(description)
+    here = description.cluster.reconcile.enabled and name == watch_files.node(description)
     return {
         "user": watch_files.USER,
         "key": watch_files.KEY,
@@ -31,6 +32,7 @@ def watch_question(description: Description, name: str) -> dict[str, Any]:
         "comment": watch_files.comment(description),
         "environment": watch_files.environment(description)[0] if here else "",
         "project": watch_files.PROJECT if here else "",
+        "restored": watch_files.RESTORED if here else "",
     }
 
 
@@ -38,7 +40,8 @@ def watch_entries(description: Description, name: str) -> list[File | Directory]
     """Files of the reconciler that are described by their content."""
     if not description.cluster.reconcile.enabled or name != watch_files.node(description):
         return []
-    files = [File(one.path, one.content, mode=one.mode) for one in watch_files.watch_files(description)]
+    described = watch_files.watch_files(description, project_archive(description))
+    files = [File(one.path, one.content, mode=one.mode) for one in described]
     return [Directory(watch_files.ROOT), Directory(f"{watch_files.ROOT}/bin"), *files]
 
 
@@ -47,6 +50,8 @@ def watch(description: Description) -> None:
     """Have the reconciler run every night."""
     cluster = description.cluster
     if not cluster.reconcile.enabled:
+        question = watch_question(description, host.name)
+        key_authorized(name="Let no former reconciler log in", watch=question, node=None, origin=[])
         return
     node = watch_files.node(description)
     question = watch_question(description, node)
@@ -57,8 +62,8 @@ def watch(description: Description) -> None:
         name="Deploy the project for the reconciler",
         watch=question,
         node=node,
-        root=watch_files.PROJECT,
         files=deployed_files(description),
+        restore=watch_files.restore_words(project_archive(description)),
     )
     environment_installed(
         name="Install the reconciler's environment from its wheels",
@@ -78,5 +83,8 @@ def watch(description: Description) -> None:
         name="Let the reconciler log in", watch=question, node=node, origin=addresses[node],
     )  # fmt: skip
     units_enabled(
-        name="Run the reconciler every night", units=[watch_files.TIMER] if host.name == node else [], running=True
+        name="Run the reconciler every night",
+        units=[watch_files.TIMER] if host.name == node else [],
+        running=True,
+        live=live_question(description, host.name),
     )

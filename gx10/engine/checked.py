@@ -53,9 +53,9 @@ class Checked:
         return int(self.command.speculative.get("num_speculative_tokens") or 0)
 
 
-def check(name: str | None = None, project: Path = PROJECT) -> Checked:
+def check(name: str | None = None, project: Path = PROJECT, recipe: str | None = None) -> Checked:
     """Read and judge a cluster's description; raises SettingsError with every problem, and contacts nobody."""
-    draft = read(name, project)
+    draft = read(name, project, recipe)
     served = _served(draft)
     draft.problems.extend(problems(draft, served))
     fallbacks = rungs(served, draft.problems) if served is not None and not draft.problems else ()

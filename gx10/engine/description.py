@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,8 @@ from .checked import Checked, check
 from .image_inputs import ImageInputs, PinError, image_inputs
 
 GIB = 2**30
+STAGED = "GX10_STAGED_RECIPE"
+"""Environment variable: the recipe that `gx10 serve` stages. What is served never goes by it."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,12 @@ class Description:
 
 
 @cache
-def describe(name: str, project: Path = PROJECT) -> Description:
-    """Load and check a cluster's description; raises SettingsError with every problem, before any host is contacted."""
-    checked = check(name, project)
+def describe(name: str, project: Path = PROJECT, recipe: str | None = None) -> Description:
+    """Load and check a cluster's description; raises SettingsError with every problem, before any host is contacted.
+
+    `recipe` is served in place of the one that the cluster file names.
+    """
+    checked = check(name, project, recipe)
     try:
         inputs = image_inputs(checked.loaded.image, project)
     except FileNotFoundError as error:
@@ -136,6 +142,11 @@ def describe(name: str, project: Path = PROJECT) -> Description:
     return Description(checked, inputs)
 
 
-def described_by_environment() -> Description:
-    """The cluster that GX10_CLUSTER names, or the lab."""
-    return describe(cluster_name())
+def described_by_environment(recipe: str | None = None) -> Description:
+    """The cluster that GX10_CLUSTER names, or the lab; with another recipe than its file names, where one is given."""
+    return describe(cluster_name(), recipe=recipe)
+
+
+def described_to_stage() -> Description:
+    """The described cluster with the recipe that is about to be served, which its file does not name yet."""
+    return described_by_environment(os.environ.get(STAGED) or None)

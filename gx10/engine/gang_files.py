@@ -170,7 +170,7 @@ def supervisor_files(description: Description, host: str) -> tuple[GangFile, ...
 SUPERVISOR_PROGRAMS = frozenset(
     {
         "gang", "gang_agent", "gang_conductor", "gang_door", "gang_evidence", "gang_kept", "gang_liveness",
-        "gang_store", "rank_gate", "ranks",
+        "gang_orders", "gang_store", "log_lines", "rank_gate", "ranks",
     }
 )  # fmt: skip
 

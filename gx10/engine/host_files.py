@@ -18,6 +18,8 @@ SHARE_PORT = 8730
 SHARE_UNIT = "gx10-share.service"
 FIREWALL_UNIT = "gx10-firewall.service"
 UNITS = "/etc/systemd/system"
+SYSCTL_FILE = "/etc/sysctl.d/90-gx10.conf"
+SYSCTL_UNIT = "systemd-sysctl.service"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ def share_urls(cluster: Cluster, host: str) -> list[str]:
 def transfers_file(cluster: Cluster) -> str:
     """The file that keeps, on each host, what its last transfers came to."""
     return str(cluster.paths.state / "transfers.json")
+
+
+def daemon_record(cluster: Cluster) -> str:
+    """The file that keeps, on each host, what its Docker daemon was when the described engine last answered."""
+    return str(cluster.paths.state / "docker-served.json")
 
 
 def image_policy_file(description: Description) -> bytes:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .authorized import COMMENT
 from .description import Description
 from .host_files import UNITS
 from .templates import render
@@ -17,6 +21,11 @@ KEY = f"{HOME}/.ssh/id_ed25519"
 ROOT = "/opt/gx10"
 PROJECT = f"{ROOT}/project"
 KNOWN_HOSTS = f"{ROOT}/known_hosts"
+ARCHIVE = f"{PROJECT}.zip"
+"""The project as it was deployed, in one file: what stands in its directory is put back from it before each run."""
+RESTORED = f"{ROOT}/restored.json"
+"""What was put back and no run has told yet."""
+RESTORE = "/usr/local/lib/gx10/project.py"
 COMMAND = f"{ROOT}/bin/gx10"
 SERVICE, FAILED, TIMER = "gx10-reconcile.service", "gx10-reconcile-failed.service", "gx10-reconcile.timer"
 OWN_UNITS = (SERVICE, FAILED, TIMER)
@@ -39,7 +48,7 @@ def node(description: Description) -> str:
 
 def comment(description: Description) -> str:
     """What tells the reconciler's key from others in authorized_keys."""
-    return f"gx10-reconcile@{description.cluster.name}"
+    return f"{COMMENT}{description.cluster.name}"
 
 
 def environment(description: Description) -> tuple[str, str]:
@@ -53,8 +62,14 @@ def access() -> dict[str, object]:
     return {"user": "root", "key": KEY, "known_hosts": KNOWN_HOSTS}
 
 
-def watch_files(description: Description) -> tuple[WatchFile, ...]:
-    """Units and command."""
+def restore_words(archive: bytes) -> tuple[str, ...]:
+    """The command that brings the project's directory to an archive's content."""
+    digest = hashlib.sha256(archive).hexdigest()
+    return (RESTORE, "--archive", ARCHIVE, "--sha256", digest, "--to", PROJECT)
+
+
+def watch_files(description: Description, archive: bytes) -> tuple[WatchFile, ...]:
+    """Units, command and the archive of the project."""
     cluster = description.cluster
     settings = cluster.reconcile
     values: dict[str, object] = {
@@ -63,6 +78,7 @@ def watch_files(description: Description) -> tuple[WatchFile, ...]:
         "root": PROJECT,
         "state": HOME,
         "command": COMMAND,
+        "restore": " ".join((*restore_words(archive), "--note", RESTORED)),
         "environment": environment(description)[0],
         "metrics": str(settings.metrics),
         "hook": " ".join(unit_words(settings.hook)),
@@ -74,7 +90,23 @@ def watch_files(description: Description) -> tuple[WatchFile, ...]:
     units = [
         WatchFile(f"{UNITS}/{unit}", render(description.project, f"{UNITS}/{unit}", **values)) for unit in OWN_UNITS
     ]
-    return (*units, WatchFile(COMMAND, render(description.project, COMMAND, **values), "755"))
+    command = WatchFile(COMMAND, render(description.project, COMMAND, **values), "755")
+    return (*units, command, WatchFile(ARCHIVE, archive))
+
+
+def archived(files: Mapping[str, bytes]) -> bytes:
+    """The project in one file, the same bytes wherever it is made."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+        for name, text in sorted(files.items()):
+            archive.writestr(zipfile.ZipInfo(name), text)
+    return made.getvalue()
+
+
+def files_in(archive: bytes) -> dict[str, bytes]:
+    """Contents of an archive by name."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
 
 
 def distribution(project: Path) -> dict[str, bytes]:

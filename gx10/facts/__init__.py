@@ -159,10 +159,13 @@ class WatchState(Probe):
 
     probe = "watch"
 
-    def command(self, user: str, key: str, login: str, comment: str, environment: str, project: str) -> str:  # noqa: PLR0917 - pyinfra gives them by name
-        """Ask about the reconciler; `environment` and `project` are empty where it does not run."""
+    def command(  # noqa: PLR0917 - pyinfra gives them by name
+        self, user: str, key: str, login: str, comment: str, environment: str, project: str, restored: str
+    ) -> str:
+        """Ask about the reconciler; `environment`, `project` and `restored` are empty where it does not run."""
         asked = {"user": user, "key": key, "login": login, "comment": comment}
-        return probe_command(self.probe, {**asked, "environment": environment, "project": project})
+        here = {"environment": environment, "project": project, "restored": restored}
+        return probe_command(self.probe, {**asked, **here})
 
 
 class LiveState(Probe):
@@ -177,9 +180,77 @@ class LiveState(Probe):
         services: list[str] | None = None,
         owned: list[str] | None = None,
         units: list[str] | None = None,
+        unit_path: list[str] | None = None,
+        calendars: dict[str, str] | None = None,
+        daemon: str = "",
+        daemon_files: list[str] | None = None,
+        record: str = "",
         free: list[str] | None = None,
     ) -> str:
-        """Ask about a firewall table, services, directories and file systems; `containers` are those that belong."""
-        asked = {"containers": containers, "services": services, "owned": owned, "units": units, "free": free}
-        told: dict[str, Any] = {key: value or [] for key, value in asked.items()}
-        return probe_command(self.probe, told | ({"nft": nft} if nft else {}))
+        """Ask what `gx10.engine.live.live_question` spells."""
+        lists = {"containers": containers, "services": services, "owned": owned, "units": units, "free": free}
+        lists |= {"unit_path": unit_path, "daemon_files": daemon_files}
+        asked: dict[str, Any] = {key: value or [] for key, value in lists.items()}
+        asked |= {"calendars": calendars or {}, "daemon": daemon, "record": record}
+        return probe_command(self.probe, asked | ({"nft": nft} if nft else {}))
+
+
+class FilterState(Probe):
+    """Rules of packet filters that stop what the gang needs."""
+
+    probe = "filters"
+
+    def command(self, own: str, flows: str) -> str:
+        """Ask about flows as `gx10.engine.live.filter_question` spells them; the rules of `own` are left out."""
+        return probe_command(self.probe, {"own": own, "flows": flows})
+
+
+class RoleRemains(Probe):
+    """What stands on a host of some units, files, directories and a user, as far as it is this package's."""
+
+    probe = "remains"
+
+    def command(  # noqa: PLR0917 - pyinfra gives them by name
+        self,
+        units: list[str],
+        files: list[str],
+        families: dict[str, dict[str, object]],
+        trees: list[str],
+        directories: list[str],
+        user: str,
+        home: str,
+        ours: str,
+    ) -> str:
+        """Ask by what `gx10.engine.roles` lists."""
+        asked = {"units": units, "files": files, "families": families, "trees": trees, "directories": directories}
+        return probe_command(self.probe, {**asked, "user": user, "home": home, "ours": ours})
+
+
+class Kept(Probe):
+    """JSON files that this package keeps on a host; None for one that is not there."""
+
+    probe = "reach"
+
+    def command(self, read: dict[str, str]) -> str:
+        """Read files by a name for each."""
+        return probe_command(self.probe, {"read": read})
+
+
+class ReconcilerWheels(Probe):
+    """Whether the reconciler's environment is installed, and if it is not, the wheels that it can be made of."""
+
+    probe = "reconciler_wheels"
+
+    def command(self, directory: str, environment: str, lock: str) -> str:
+        """Ask about the environment made from the lock with this digest."""
+        return probe_command(self.probe, {"directory": directory, "environment": environment, "lock": lock})
+
+
+class ModelShape(Probe):
+    """Attention heads and layers of a model, by the configuration in the first of some directories that has one."""
+
+    probe = "model_shape"
+
+    def command(self, directories: list[str]) -> str:
+        """Ask about directories."""
+        return probe_command(self.probe, {"directories": directories})

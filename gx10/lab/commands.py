@@ -74,6 +74,7 @@ def lab(context: click.Context, checkout: Path | None, required_free_gb: int) ->
 @_with_lab
 def up(lab: Lab, hosts_only: bool) -> None:
     """Bring all hosts up, from whatever state; hosts that are up stay as they are."""
+    _cluster_named(lab)
     lab.check()
     with progress_for() as progress, ThreadPoolExecutor(1) as beside:
         kit = None if hosts_only else beside.submit(_prepare_kit, progress)
@@ -82,6 +83,22 @@ def up(lab: Lab, hosts_only: bool) -> None:
             kit.result()
     names = ", ".join(host.name for host in lab.plan.hosts)
     click.echo(f"{names} are up. Log in with `gx10 lab ssh gx10-1` or `ssh -F {lab.ssh_config} gx10-1`.")
+    if (name := os.environ.get("GX10_CLUSTER", "lab")) != "lab":
+        click.echo(f"GX10_CLUSTER is {name!r}: commands are about that cluster, until `unset GX10_CLUSTER`.", err=True)
+
+
+def _cluster_named(lab: Lab) -> None:
+    """Refuse to begin where GX10_CLUSTER names no cluster: what is typed next would be refused, minutes later."""
+    name = os.environ.get("GX10_CLUSTER")
+    clusters = lab.names.checkout / "clusters"
+    if name and clusters.is_dir() and not (clusters / f"{name}.yaml").is_file():
+        there = ", ".join(sorted(path.stem for path in clusters.glob("*.yaml")))
+        click.echo(
+            f"GX10_CLUSTER is {name!r}, but clusters/{name}.yaml does not exist. Choose one of: {there}; `unset "
+            "GX10_CLUSTER` means the lab.",
+            err=True,
+        )
+        raise SystemExit(64)
 
 
 def _prepare_kit(progress: Progress) -> None:

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from gx10.settings.source import read_mapping
 
 LINE = re.compile(r"""^(recipe\s*:\s*)(?:"[^"]*"|'[^']*'|[^\s#]+)(.*)$""", re.DOTALL)
@@ -23,17 +25,18 @@ class Choice:
         """The recipe that is chosen now."""
         return str(read_mapping(self.path)[0]["recipe"])
 
-    def change(self, recipe: str) -> str:
-        """Choose another recipe and return the text from before; comments, order and every other line stay."""
+    def changed(self, recipe: str) -> str:
+        """The file's text with another recipe chosen; comments, order and every other line stay.
+
+        Raises ValueError where its line is written in a way that only a person can change.
+        """
         text = self.path.read_text(encoding="utf-8")
-        _, lines = read_mapping(self.path)
-        told = text.splitlines(keepends=True)
-        changed = LINE.sub(lambda found: f"{found[1]}{recipe}{found[2]}", told[lines["recipe"] - 1])
-        self.write("".join([*told[: lines["recipe"] - 1], changed, *told[lines["recipe"] :]]))
-        if self.recipe != recipe:
-            self.write(text)
-            raise ValueError(f"{self.path}:{lines['recipe']}: write `recipe: {recipe}` there yourself")
-        return text
+        _, places = read_mapping(self.path)
+        lines, number = text.splitlines(keepends=True), places["recipe"]
+        lines[number - 1] = LINE.sub(lambda parts: f"{parts[1]}{recipe}{parts[2]}", lines[number - 1])
+        if yaml.safe_load("".join(lines))["recipe"] != recipe:
+            raise ValueError(f"{self.path}:{number}: write `recipe: {recipe}` there yourself, then deploy")
+        return "".join(lines)
 
     def write(self, text: str) -> None:
         """Write the file whole, with the mode it has."""

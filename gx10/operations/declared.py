@@ -25,6 +25,8 @@ from gx10.reconcile.classes import ACTED_ON, Drift
 from gx10.reconcile.findings import Finding
 from gx10.reconcile.policy import JOURNAL_FILE, Hold, Policy, run_directory
 
+from . import invocation
+
 P = ParamSpec("P")
 Body = Callable[P, Generator[PyinfraCommand, None, None]]
 
@@ -36,6 +38,8 @@ class Declared:
     drift: Drift
     artifact: bool = False
     """Whether it brings something that the next generation needs in place before the gang is stopped."""
+    goes_on: str = ""
+    """What goes on by itself when the run is interrupted in the middle of it; a part of a sentence."""
 
 
 @dataclass
@@ -47,6 +51,11 @@ class _Looking:
     findings: list[Finding] = field(default_factory=list)
 
 
+CONSEQUENCES = {
+    Drift.RESTART: "RESTARTS THE GANG: running requests end first, then nothing is served until it has started",
+}
+"""What acting on a class of drift means for whoever is served, where it means something."""
+
 DECLARED: dict[str, Declared] = {}
 """Every operation of this package by module and name."""
 
@@ -54,9 +63,9 @@ _looking: dict[str, _Looking] = {}
 _writing = threading.Lock()
 
 
-def operation(*, drift: Drift, artifact: bool = False) -> Callable[[Body[P]], PyinfraOperation[P]]:
+def operation(*, drift: Drift, artifact: bool = False, goes_on: str = "") -> Callable[[Body[P]], PyinfraOperation[P]]:
     """Declare an operation with the class of what it finds."""
-    declared = Declared(drift, artifact)
+    declared = Declared(drift, artifact, goes_on)
 
     def decorate(body: Body[P]) -> PyinfraOperation[P]:
         function = f"{body.__module__.rpartition('.')[2]}.{body.__name__}"
@@ -92,7 +101,28 @@ def drifted(subject: str, found: object = "", described: object = "", *, drift: 
         because = f" Left alone: {left}." if left else " It is reported only."
         differs = f"is {told.found}, described {told.described}" if told.described else told.found
         logger.warning(f"{host.print_prefix}{subject}: {differs}.{because}")
-    return not left and kind in ACTED_ON
+    acts = not left and kind in ACTED_ON
+    if acts and kind in CONSEQUENCES:
+        _announce(CONSEQUENCES[kind])
+    return acts
+
+
+def _announce(consequence: str) -> None:
+    """Have pyinfra's own plan say what an operation would do, beside its name, before it asks whether to go on.
+
+    Whoever reads JSON takes operations by their bare names, as does the reconciler, which says it in its report.
+    """
+    identity = host.current_op_hash
+    if not invocation.read_by_a_person or identity is None:
+        return
+    beside = host.state.op_meta[identity].args
+    if consequence not in beside:
+        beside.append(consequence)
+
+
+def goes_on(where: str) -> str:
+    """What the operation that a host is at leaves to go on by itself, where it says so."""
+    return _looking[where].declared.goes_on if where in _looking else ""
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
+from gx10.engine.placed import Kind, Placed
 from gx10.facts import FileStates, SystemState
 from gx10.reconcile.classes import Drift
 
@@ -73,10 +74,26 @@ class Directory:
         return _differs(self, found)
 
 
+def entry_of(described: Placed) -> File | Directory:
+    """A file or directory that is described, as the operations take it."""
+    if described.kind is Kind.DIRECTORY:
+        return Directory(described.name, described.mode)
+    return File(described.name, described.content or b"", described.mode)
+
+
 def _differs(wanted: File | Directory, found: dict[str, Any] | None) -> bool:
     if found is None or found["kind"] != wanted.kind:
         return True
     return (found["mode"], found["user"], found["group"]) != (wanted.mode, wanted.user, wanted.group)
+
+
+def topmost(paths: Iterable[str]) -> list[str]:
+    """Paths without those that lie below another of them."""
+    kept: list[str] = []
+    for path in sorted(paths, key=lambda path: path.split("/")):
+        if not kept or not path.startswith(f"{kept[-1]}/"):
+            kept.append(path)
+    return kept
 
 
 def told_state(found: dict[str, Any] | None) -> str:
@@ -87,12 +104,8 @@ def told_state(found: dict[str, Any] | None) -> str:
     return f"{found['kind']}{digest} {found['mode']} {found['user']}:{found['group']}"
 
 
-def put_command(entries: Sequence[File | Directory]) -> Command:
-    """The command that writes entries on a host: each under a temporary name, synced, renamed.
-
-    Contents travel on standard input, so that no secret stands in an argument list, and a file has its final mode
-    before its first byte.
-    """
+def put_entries(entries: Sequence[File | Directory]) -> str:
+    """Entries as the program that writes them takes them on its standard input."""
     told = [
         {
             "path": entry.path,
@@ -103,7 +116,16 @@ def put_command(entries: Sequence[File | Directory]) -> Command:
         }
         for entry in entries
     ]
-    return Command("python3", "-c", QuoteString(PUT), _stdin=json.dumps(told))
+    return json.dumps(told)
+
+
+def put_command(entries: Sequence[File | Directory]) -> Command:
+    """The command that writes entries on a host: each under a temporary name, synced, renamed.
+
+    Contents travel on standard input, so that no secret stands in an argument list, and a file has its final mode
+    before its first byte.
+    """
+    return Command("python3", "-I", "-c", QuoteString(PUT), _stdin=put_entries(entries))
 
 
 @operation(drift=Drift.HEAL)
@@ -163,4 +185,4 @@ def block_leads_file(path: str, title: str, lines: Sequence[str]) -> Commands:
         return
     program = Path(__file__).with_name("put_block.py").read_text(encoding="utf-8")
     told = {"path": path, "marks": marks(title), "lines": list(lines)}
-    yield Command("python3", "-c", QuoteString(program), _stdin=json.dumps(told))
+    yield Command("python3", "-I", "-c", QuoteString(program), _stdin=json.dumps(told))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api.command import QuoteString, StringCommand
 
 from gx10.engine.containers import Described
@@ -69,6 +69,33 @@ def _running(on: str, described: Mapping[str, Described]) -> dict[str, _Running]
     return running
 
 
+@operation(drift=Drift.RESTART)
+def former_head_drained(gang: Gang, unit: str, drain_seconds: int, stop_seconds: int) -> Commands:
+    """Have a host that runs the engine and is not the described head end its requests and stop, by its own supervisor.
+
+    `unit` is the engine's. Before any file of the gang changes on any host: from then on the hosts obey the described
+    head, and the ranks that the former one's requests run on end with their lease.
+    """
+    if host.name == gang.head:
+        host.noop("this host is the described head")
+        return
+    state = ask(SystemState, units=[unit])["units"].get(unit, {}).get("ActiveState")
+    if state in (None, "inactive", "failed"):
+        host.noop("no engine runs here")
+        return
+    if not drifted(f"{unit} on {host.name}", state, f"inactive: {gang.head} is head"):
+        return
+    if not host.state.is_executing:
+        logger.warning(
+            f"{host.print_prefix}{host.name} is head no more: its running requests end first, for up to "
+            f"{drain_seconds} s, then the gang stops here and starts under {gang.head}."
+        )
+    yield Narrated(
+        *(CONTROL, "stop", "--drain-timeout", str(drain_seconds)),
+        *("--reason", QuoteString(f"{gang.head} becomes the head"), "--seconds", str(drain_seconds + stop_seconds)),
+    )
+
+
 @operation(drift=Drift.GANG)
 def generation_described(gang: Gang) -> Commands:
     """Write the digest of the described generation where the units read it."""
@@ -107,7 +134,10 @@ def supervisor_current(unit: str, digest: str, live: Mapping[str, Any]) -> Comma
     )
 
 
-@operation(drift=Drift.RESTART)
+@operation(
+    drift=Drift.RESTART,
+    goes_on="the head's supervisor goes on with it by itself: `gx10 status` shows how far it is, `gx10 stop` ends it",
+)
 def generation_serving(gang: Gang, unit: str, seconds: int) -> Commands:
     """Have the described generation serve: the gang is restarted, drained first, where another one runs anywhere.
 
@@ -137,9 +167,7 @@ def generation_serving(gang: Gang, unit: str, seconds: int) -> Commands:
     if not (any(older) if older else drifted(unit, state, "active", drift=Drift.HEAL)):
         return
     verb = ["restart", "--reason", "another generation is described"] if older else ["start"]
-    yield Narrated(
-        "python3", CONTROL, verb[0], *map(QuoteString, verb[1:]), "--generation", described, "--seconds", str(seconds)
-    )
+    yield Narrated(CONTROL, verb[0], *map(QuoteString, verb[1:]), "--generation", described, "--seconds", str(seconds))
 
 
 @operation(drift=Drift.REPORT)

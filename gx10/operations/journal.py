@@ -7,9 +7,8 @@ import time
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
-from gx10.reconcile.policy import run_directory
-
-from .declared import note
+from . import invocation
+from .declared import goes_on, note
 
 
 class Events(BaseStateCallback):
@@ -26,6 +25,7 @@ class Events(BaseStateCallback):
     def operation_host_start(state: State, host: Host, op_hash: str) -> None:
         """An operation begins on a host."""
         Events.started[(host.name, op_hash)] = time.monotonic()
+        note(event="begun", host=host.name, operation=_named(state, op_hash))
 
     @staticmethod
     def operation_host_success(state: State, host: Host, op_hash: str, retry_count: int = 0) -> None:
@@ -42,16 +42,29 @@ class Events(BaseStateCallback):
     @staticmethod
     def operation_end(state: State, op_hash: str) -> None:
         """All hosts have ended an operation: the boundary between two."""
-        note(event="boundary", operation=", ".join(sorted(state.op_meta[op_hash].names)))
+        note(event="boundary", operation=_named(state, op_hash))
 
     @staticmethod
     def _ended(event: str, state: State, host: Host, op_hash: str) -> None:
-        seconds = time.monotonic() - Events.started.get((host.name, op_hash), time.monotonic())
-        names = ", ".join(sorted(state.op_meta[op_hash].names))
-        note(event=event, host=host.name, operation=names, seconds=round(seconds, 3))
+        seconds = time.monotonic() - Events.started.pop((host.name, op_hash), time.monotonic())
+        note(event=event, host=host.name, operation=_named(state, op_hash), seconds=round(seconds, 3))
+
+
+def _named(state: State, op_hash: str) -> str:
+    return ", ".join(sorted(state.op_meta[op_hash].names))
 
 
 def watch(state: State) -> None:
-    """Note the events of this process's run, where it is part of one."""
-    if run_directory() is not None and not any(isinstance(handler, Events) for handler in state.callback_handlers):
-        state.add_callback_handler(Events())  # type: ignore[no-untyped-call]
+    """Note the events of this process's run, and answer to whoever interrupts it."""
+    if any(isinstance(handler, Events) for handler in state.callback_handlers):
+        return
+    state.add_callback_handler(Events())  # type: ignore[no-untyped-call]
+
+    def under_way() -> list[invocation.UnderWay]:
+        now = time.monotonic()
+        return [
+            invocation.UnderWay(_named(state, op_hash), host, now - since, goes_on(host))
+            for (host, op_hash), since in list(Events.started.items())
+        ]
+
+    invocation.under_way = under_way

@@ -6,13 +6,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pyinfra import host
+from pyinfra.api.command import QuoteString
 
-from gx10.facts import LiveState
+from gx10.engine.host_files import UNITS
+from gx10.facts import FilterState, LiveState
 from gx10.reconcile.classes import Drift
+from gx10.reconcile.policy import run_directory
 
 from .asking import ask
-from .commands import Commands
+from .commands import Command, Commands
 from .declared import drifted, operation
+from .files import topmost
 
 GIB = 2**30
 
@@ -52,22 +56,44 @@ def host_as_its_peers(
     yield from ()
 
 
-@operation(drift=Drift.REPORT)
-def nothing_added(live: Mapping[str, Any], known: Collection[str]) -> Commands:
-    """Tell what somebody added: files in this package's directories, drop-ins of its units, containers; remove nothing.
+@operation(drift=Drift.HEAL)
+def earlier_byte_code_removed(live: Mapping[str, Any], directory: str) -> Commands:
+    """Take away the byte code that programs of an earlier release wrote beside themselves.
 
-    `known` are the files and drop-ins that belong there.
+    Only a deploy by hand does. Those of this release write none: a night that finds some finds somebody's, and tells.
     """
-    found = ask(LiveState, **live)
-    for directory in found["extra"].values():
-        for path in directory:
-            if path not in known:
-                drifted(path, "a file that nobody described", "absent")
-    for unit, paths in found["drop_ins"].items():
-        for path in paths:
-            if path not in known:
-                drifted(path, f"a drop-in of {unit}", "absent")
-    for name, image in found["others"].items():
+    path = f"{directory}/__pycache__"
+    lies = run_directory() is None and path in ask(LiveState, **live)["extra"].get(directory, ())
+    if not lies or not drifted(path, "byte code", "absent"):
+        host.noop("no byte code of an earlier release is there to take away")
+        return
+    yield Command("rm", "-rf", "--", QuoteString(path))
+
+
+@operation(drift=Drift.REPORT)
+def nothing_added(live: Mapping[str, Any], filters: Mapping[str, Any], known: Collection[str]) -> Commands:
+    """Tell what somebody added: files in this package's directories, texts, drop-ins and links of its units,
+    containers, and rules of packet filters that stop what the gang needs; remove nothing.
+
+    `known` are the paths that belong there.
+    """
+    state = ask(LiveState, **live)
+    for directory in state["extra"].values():
+        for path in topmost(path for path in directory if path not in known):
+            drifted(path, "something that nobody described", "absent")
+    told = set(known) | set(state["packaged"])
+    for unit in live["units"]:
+        fragment = state["fragments"].get(unit, {}).get("path", "")
+        strange = fragment if fragment not in {f"{UNITS}/{unit}", "/dev/null", ""} else ""
+        for path in [strange, *state["beside"].get(unit, ()), *state["drop_ins"].get(unit, ())]:
+            if path and path not in told and path != f"{UNITS}/{unit}":
+                told.add(path)
+                drifted(path, f"systemd reads it for {unit}", "absent")
+    for name, image in state["others"].items():
         drifted(f"container {name}", f"runs {image}", "absent")
+    for stop in ask(FilterState, **filters)["stops"]:
+        ports = ", ".join(map(str, stop["ports"][:4])) + (", …" if len(stop["ports"]) > 4 else "")
+        found = f"{stop['does']} tcp {ports} on {', '.join(stop['interfaces'])}"
+        drifted(f"{stop['table']}, chain {stop['chain']}: {stop['rule']}", found, "let through")
     host.noop("what was added was told")
     yield from ()

@@ -44,7 +44,7 @@ def _take(description: Description) -> str:
             locked(description, state_directory(cluster), "a deploy by hand", DEPLOY_SECONDS, WAIT_SECONDS)
         )
     except LockHeldError as error:
-        return f"{error}. Wait for it, or run `gx10 reconcile --break-lock` if it is no more."
+        return f"{error}. Wait for it, or run `gx10 unlock` if it is no more."
     except LockUnknownError as error:
         return str(error)
     atexit.register(stack.close)

@@ -298,6 +298,7 @@ def _fetch_from_hub(weights: Weights, hub: Hub) -> PyinfraCommand:
         "--volume", f"{weights.root}:{weights.root}", "--volume", f"{PROGRAMS}:{PROGRAMS}:ro",
         "--env", "HF_HUB_OFFLINE=0", "--env", "HF_HUB_DISABLE_TELEMETRY=1", "--env", "HF_HUB_DISABLE_PROGRESS_BARS=1",
         "--env", "HF_HUB_DISABLE_IMPLICIT_TOKEN=0", "--env", "PYTHONDONTWRITEBYTECODE=1",
+        "--env", "PYTHONPYCACHEPREFIX=/dev/null",
     ]  # fmt: skip
     if hub.token_file:
         options += ["--volume", f"{hub.token_file}:{TOKEN}:ro", "--env", f"HF_TOKEN_PATH={TOKEN}"]

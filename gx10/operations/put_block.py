@@ -1,7 +1,7 @@
 """Runs on a host: put lines between two marks at the top of a file, described as JSON on standard input.
 
-All other lines stay as they are, byte for byte. A mark without its partner is removed, the lines after it stay:
-nobody can tell whose they are.
+No lines at all, which is null, take the marks away as well. All other lines stay as they are, byte for byte. A mark
+without its partner is removed, the lines after it stay: nobody can tell whose they are.
 """
 
 import json
@@ -34,7 +34,8 @@ try:
     before = path.lstat() if path.exists() else None
     text = path.read_bytes() if before else b""
     lines = others(text.removesuffix(b"\n").split(b"\n") if text else [], begin, end)
-    led = b"\n".join([begin, *(line.encode() for line in asked["lines"]), end, *lines]) + b"\n"
+    block = [] if asked["lines"] is None else [begin, *(line.encode() for line in asked["lines"]), end]
+    led = b"\n".join([*block, *lines]) + b"\n"
     partial = path.with_name(f".{path.name}.gx10-partial")
     partial.unlink(missing_ok=True)
     with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:

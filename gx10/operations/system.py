@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
-from gx10.engine.host_files import running_marker
+from gx10.engine.host_files import SYSCTL_UNIT, UNITS, running_marker
 from gx10.facts import FileStates, LiveState, SystemState
 from gx10.reconcile.classes import Drift
 
@@ -35,14 +35,26 @@ def packages_present(packages: Sequence[str]) -> Commands:
 
 
 @operation(drift=Drift.HEAL)
-def sysctls_live(sysctls: Mapping[str, int | str]) -> Commands:
-    """Set kernel parameters that run with another value than described; the file for the next boot is separate."""
-    found = ask(SystemState, sysctls=list(sysctls))["sysctls"]
+def sysctls_live(sysctls: Mapping[str, int | str], file: str) -> Commands:
+    """Set kernel parameters that run with another value than described.
+
+    `file` sets them at boot, and is written with the others; another file that has the last word then is told.
+    """
+    state = ask(SystemState, sysctls=list(sysctls), units=[SYSCTL_UNIT])
+    found, at_boot = state["sysctls"], state["at_boot"]
     wrong = {
         name: value
         for name, value in sysctls.items()
         if found[name] != str(value) and drifted(name, found[name], value)
     }
+    setter = state["units"][SYSCTL_UNIT].get("LoadState")
+    if sysctls and setter != "loaded":
+        drifted(SYSCTL_UNIT, setter, "what sets kernel parameters at boot", drift=Drift.REPORT)
+    for name, value in sysctls.items():
+        last = at_boot[name]
+        if last and last["file"] != file and last["value"] != str(value):
+            becomes = f"{'left alone' if last['value'] is None else last['value']} by {last['file']}"
+            drifted(f"{name} at the next boot", becomes, f"{value} by {file}", drift=Drift.REPORT)
     if not wrong:
         host.noop("all kernel parameters run as described")
         return
@@ -71,29 +83,70 @@ def default_target_is(target: str) -> Commands:
     yield Command("systemctl", "set-default", "--", QuoteString(target))
 
 
-@operation(drift=Drift.HEAL)
-def units_enabled(units: Sequence[str], running: bool = False) -> Commands:
-    """Start units at boot, also those that somebody masked; with `running`, such as timers, also now.
+def of_somebody_else(state: Mapping[str, Any]) -> bool:
+    """Whether systemd holds a unit from another file than this package's: then that file is told, and nothing else."""
+    fragment = state.get("FragmentPath") or ""
+    return fragment not in {"", "/dev/null"} and not fragment.startswith(f"{UNITS}/")
 
-    Judged by what was there when the run began: writing a unit's file takes away a mask that stood in its place.
+
+@operation(drift=Drift.HEAL)
+def units_enabled(units: Sequence[str], running: bool = False, live: Mapping[str, Any] | None = None) -> Commands:
+    """Start units at boot, also those that somebody masked or led elsewhere; with `running`, such as timers, also now.
+
+    Judged by what was there when the run began: writing a unit's file takes away a mask that stood in its place. With
+    `live`, timers elapse when their files say: what systemd holds can be another calendar, or none.
     """
     found = surveyed_first(SystemState, units=list(units))["units"]
-    states = {unit: found.get(unit, {}).get("UnitFileState", "") for unit in units}
-    active = {unit: found.get(unit, {}).get("ActiveState", "") for unit in units}
-    wrong = []
-    for unit, state in states.items():
-        stands = active[unit] if state == "enabled" and running and active[unit] != "active" else ""
-        if (state != "enabled" and drifted(unit, state or "no unit", "enabled")) or (
-            stands and drifted(unit, stands, "active")
-        ):
+    wrong, astray = [], []
+    for unit in units:
+        state = found.get(unit, {})
+        enabled, active = state.get("UnitFileState", ""), state.get("ActiveState", "")
+        links = state.get("Astray", [])
+        if of_somebody_else(state):
+            continue
+        if enabled != "enabled":
+            acts = drifted(unit, enabled or "no unit", "enabled")
+        elif links:
+            acts = drifted(unit, f"{', '.join(links)} is absent or leads elsewhere", "enabled")
+        else:
+            acts = running and active != "active" and drifted(unit, active, "active")
+        if acts:
             wrong.append(unit)
-    masked = [unit for unit in wrong if states[unit].startswith("masked")]
-    if not wrong:
+            astray += links
+    masked = [unit for unit in wrong if found[unit].get("UnitFileState", "").startswith("masked")]
+    late = [] if live is None else _elapse_otherwise([unit for unit in units if unit not in wrong], live)
+    if not wrong and not late:
         host.noop("all units start at boot")
         return
     if masked:
         yield Command("systemctl", "unmask", "--", *masked)
-    yield Command("systemctl", "enable", *(["--now"] if running else []), "--quiet", "--", *wrong)
+    if astray:
+        yield Command("rm", "-rf", "--", *(QuoteString(link) for link in astray))
+    if wrong:
+        yield Command("systemctl", "enable", *(["--now"] if running else []), "--quiet", "--", *wrong)
+    if late:
+        yield Command("systemctl", "daemon-reload", "&&", "systemctl", "restart", "--", *late)
+
+
+def _elapse_otherwise(units: Sequence[str], live: Mapping[str, Any]) -> list[str]:
+    """Timers that systemd holds with another calendar than their files have, though nobody changed them from outside.
+
+    Where somebody did, that is told: taking a timer up anew would not change it.
+    """
+    state = ask(LiveState, **live) if units else {}
+    late = []
+    for unit in units:
+        timer = state["timers"].get(unit)
+        if not timer or timer["active"] != "active" or unit in state["drop_ins"]:
+            continue
+        held = [*timer["calendars"], *timer["monotonic"]]
+        if held != [timer["described"]]:
+            acts = drifted(unit, f"elapses {', '.join(held) or 'never'}", timer["described"])
+        else:
+            acts = timer["sub"] == "elapsed" and drifted(unit, "will not elapse again", timer["described"])
+        if acts:
+            late.append(unit)
+    return late
 
 
 @operation(drift=Drift.HEAL)
@@ -109,6 +162,8 @@ def services_current(services: Mapping[str, str], live: Mapping[str, Any], firew
     runs_now = ask(LiveState, **live)
     behind = []
     for unit, digest in services.items():
+        if of_somebody_else(states.get(unit, {})):
+            continue
         state = states.get(unit, {}).get("ActiveState")
         runs = (markers[running_marker(unit)] or {}).get("sha256")
         wanted = hashlib.sha256(digest.encode()).hexdigest()

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
 from gx10.engine import watch_files
+from gx10.engine.authorized import described_line, key_of, settled
 from gx10.facts import FileStates, WatchState
 from gx10.reconcile.classes import Drift
 
 from .asking import ask
-from .commands import Command, Commands, Narrated, elsewhere
+from .commands import Command, Commands, Narrated, elsewhere, refuse
 from .declared import drifted, operation
-from .files import File, put_command, told_state
+from .files import File, put_command, told_state, topmost
 
 ENVIRONMENT_PROGRAM = "/usr/local/lib/gx10/environment.py"
 NO_SHELL = "/usr/sbin/nologin"
@@ -65,28 +66,40 @@ def reconciler_user(watch: Mapping[str, Any], node: str, home: str) -> Commands:
 
 
 @operation(drift=Drift.HEAL)
-def project_deployed(watch: Mapping[str, Any], node: str, root: str, files: Mapping[str, bytes]) -> Commands:
-    """Have the project, file by file as it is deployed from; a file that does not belong is taken away.
+def project_deployed(
+    watch: Mapping[str, Any], node: str, files: Mapping[str, bytes], restore: Sequence[str]
+) -> Commands:
+    """Have the project, file by file as it is deployed from; whatever does not belong is taken away.
 
-    It is a copy that only deploys write, and what lies in it is run as root everywhere.
+    It is a copy that only deploys write, and what lies in it is run as root everywhere: byte code, a package or a link
+    of a module's name would be loaded in place of the module. A run of the reconciler finds the copy put back already,
+    from its archive and before anything of it was loaded; what was found then is told here.
     """
     if elsewhere([node]):
         return
-    found = ask(WatchState, **watch)["project"]
-    wanted = {name: [hashlib.sha256(text).hexdigest(), "644", 0] for name, text in files.items()}
+    answer, root = ask(WatchState, **watch), watch["project"]
+    found = answer["project"]
+    told_already = [path for path, state in answer["restored"].items() if drifted(path, state, "as it was deployed")]
+    parents = sorted({str(parent) for name in files for parent in PurePosixPath(name).parents})
+    wanted = {name: ["directory", "755", 0] for name in parents}
+    wanted |= {name: [hashlib.sha256(text).hexdigest(), "644", 0] for name, text in files.items()}
     wrong = [
         name
-        for name, told in wanted.items()
-        if found.get(name) != told and drifted(f"{root}/{name}", _told(found.get(name)), _told(told))
+        for name, described in wanted.items()
+        if found.get(name) != described and drifted(str(Path(root, name)), _told(found.get(name)), _told(described))
     ]
-    others = [name for name in found if name not in wanted and drifted(f"{root}/{name}", "a file", "absent")]
-    if not wrong and not others:
+    strangers = [
+        name
+        for name in topmost(name for name in found if name not in wanted)
+        if drifted(f"{root}/{name}", "a directory" if found[name][0] == "directory" else "a file", "absent")
+    ]
+    if not wrong and not strangers and not told_already:
         host.noop(f"{len(files)} files are as described")
         return
-    if wrong:
-        yield put_command([File(f"{root}/{name}", files[name]) for name in wrong])
-    if others:
-        yield Command("rm", "-f", "--", *(QuoteString(f"{root}/{name}") for name in others))
+    if wrong or strangers:
+        yield Command(*(QuoteString(word) for word in restore))
+    if told_already:
+        yield Command("rm", "-f", "--", QuoteString(watch["restored"]))
 
 
 @operation(drift=Drift.HEAL)
@@ -125,24 +138,40 @@ def hosts_known(watch: Mapping[str, Any], node: str, path: str, addresses: Mappi
 
 
 @operation(drift=Drift.HEAL)
-def key_authorized(watch: Mapping[str, Any], node: str, origin: Sequence[str]) -> Commands:
-    """Let the reconciler's key log in on this host, from its own host only, and without a terminal or forwarding."""
-    key = ask(WatchState, node, **_here(watch, True))["key"]
+def key_authorized(watch: Mapping[str, Any], node: str | None, origin: Sequence[str]) -> Commands:
+    """Let the reconciler's key log in on this host, from its own host only, and without a terminal or forwarding.
+
+    One line is its own, whatever it was called before; keys of former reconcilers go. With no `node` none may log in.
+    """
+    key = ask(WatchState, node, **_here(watch, True))["key"] if node else None
     found = ask(WatchState, **_here(watch, host.name == node))["authorized"]
-    line = f'from="{",".join(origin)}",restrict {key}'
-    if found == [line]:
-        host.noop("the reconciler's key may log in")
+    wanted: str | None = None
+    if node:
+        if key is not None and key_of(key):
+            wanted = described_line(key, origin, watch["comment"])
+        elif host.state.is_executing:
+            yield from refuse(
+                f"{watch['key']}.pub on {node} holds no single public key, expected the reconciler's. Remove both "
+                "files of the key there and deploy again: another pair is made."
+            )
+            return
+        else:
+            wanted = NO_KEY  # A plan for a fresh host: its key is still to be made.
+    change = settled(found, wanted)
+    if not change.findings:
+        host.noop("the reconciler's key may log in" if node else "no reconciler's key may log in")
         return
-    if not drifted("authorized_keys", f"{len(found)} such keys, other than described", "the reconciler's key"):
+    acted_on = [drifted("authorized_keys", told, described) for told, described in change.findings]
+    if not any(acted_on):
         return
     program = Path(__file__).with_name("put_key.py").read_text(encoding="utf-8")
-    told = {"login": watch["login"], "comment": watch["comment"], "line": line}
-    yield Command("python3", "-c", QuoteString(program), _stdin=json.dumps(told))
+    told = {"login": watch["login"], "remove": change.removed, "add": change.added}
+    yield Command("python3", "-I", "-c", QuoteString(program), _stdin=json.dumps(told))
 
 
 def _here(watch: Mapping[str, Any], on_node: bool) -> dict[str, Any]:
     """The question for a host: the reconciler's own files are on its host only."""
-    return {**watch} if on_node else {**watch, "environment": "", "project": ""}
+    return {**watch} if on_node else {**watch, "environment": "", "project": "", "restored": ""}
 
 
 def _told(found: Sequence[Any] | None) -> str:

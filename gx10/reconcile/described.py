@@ -35,19 +35,39 @@ def _project_files(project: Path) -> dict[str, bytes]:
 def project_files(description: Description) -> dict[str, bytes]:
     """Every file of the project that a deploy of this cluster reads, by its path.
 
-    What the node that deploys needs to log in stands apart from what it deploys: `access` is left out.
+    What the node that deploys needs to log in stands apart from what it deploys: `access` is left out. The reconciler's
+    copy goes by its archive: a file that somebody changed there describes nothing.
     """
+    if archive := _archive(description):
+        files = watch_files.files_in(archive)
+        own = {MARK, *watch_files.distribution(description.project)}
+        files = {name: text for name, text in files.items() if name not in own}
+    else:
+        files = _project_files(description.project)
     return {
-        **_project_files(description.project),
+        **files,
         description.loaded.cluster_file: cluster_text(description.cluster, None),
     }
 
 
 def deployed_files(description: Description) -> dict[str, bytes]:
     """The project as it stands on the reconciler's host, which logs in with a key of its own."""
+    if archive := _archive(description):
+        return watch_files.files_in(archive)
     own = cluster_text(description.cluster, watch_files.access())
     files = {**project_files(description), description.loaded.cluster_file: own, MARK: MARK_TEXT}
     return files | watch_files.distribution(description.project)
+
+
+def project_archive(description: Description) -> bytes:
+    """The same in one file."""
+    return _archive(description) or watch_files.archived(deployed_files(description))
+
+
+def _archive(description: Description) -> bytes:
+    """The archive that the reconciler's copy stands beside; nothing elsewhere, and where somebody removed it."""
+    path = Path(f"{description.project}.zip")
+    return path.read_bytes() if description.loaded.is_copy and path.is_file() else b""
 
 
 def cluster_text(cluster: Cluster, access: dict[str, object] | None) -> bytes:
@@ -90,5 +110,14 @@ def _names(project: Path) -> Iterator[str]:
     for part in PARTS:
         for path in (project / part).rglob("*"):
             name = path.relative_to(project).as_posix()
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and not _made_by_running(path.relative_to(project)):
                 yield name
+
+
+def _made_by_running(path: Path) -> bool:
+    """Whether a file is byte code, a library or a tool's cache: nothing that is described, wherever it lies."""
+    return (
+        "__pycache__" in path.parts
+        or any(part.startswith(".") for part in path.parts)
+        or path.suffix in {".pyc", ".so"}
+    )

@@ -124,7 +124,7 @@ class Image(Settings):
     """One engine image."""
 
     extends: str | None = Field(default=None, examples=["vllm-node"])
-    """Another image description that this one starts from: only what differs is written here."""
+    """Another image description that this one starts from: only what differs is written here; `null` removes."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     """Repository name of the image; its tag is the digest of its inputs."""

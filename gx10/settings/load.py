@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,20 +96,25 @@ def load(name: str | None = None, project: Path = PROJECT) -> Loaded:
     return read(name, project).loaded()
 
 
-def read(name: str | None = None, project: Path = PROJECT) -> Draft:
-    """Read a cluster by name with its recipe and image as far as they can be read; never raises."""
+def read(name: str | None = None, project: Path = PROJECT, instead: str | None = None) -> Draft:
+    """Read a cluster by name with its recipe and image as far as they can be read; never raises.
+
+    `instead` is a recipe to serve in place of the one that the cluster file names.
+    """
     draft = Draft(project)
     wanted = name or cluster_name()
     tree, draft.cluster_file = _tree(draft, "clusters", wanted, ("environment", "GX10_CLUSTER"))
     if tree is None:
         return draft
+    if instead:
+        tree["recipe"] = instead
     draft.cluster = validated(Cluster, tree, draft.cluster_file, draft.problems)
     if draft.cluster is not None and draft.cluster.name != wanted:
         rule = "a cluster is named after its file"
         draft.problems.append(Problem(draft.cluster_file, "name", repr(draft.cluster.name), rule, f"Write {wanted!r}."))
     recipe = tree.get("recipe")
     if isinstance(recipe, str):
-        _read_recipe(draft, recipe, (draft.cluster_file, "recipe"))
+        _read_recipe(draft, recipe, ("command line", "recipe") if instead else (draft.cluster_file, "recipe"))
     if draft.recipe is not None:
         chosen = tree.get("images")
         replaced = isinstance(chosen, dict) and draft.recipe.container in chosen
@@ -153,9 +159,9 @@ def _extended(draft: Draft, kind: str, name: str, named_by: tuple[str, str]) -> 
     tree, file = _tree(draft, kind, name, named_by)
     # A recipe keeps what spark-vllm-docker does not know under one key.
     key = "gx10.extends" if kind == "recipes" else "extends"
-    seen = [file]
-    while tree is not None and isinstance(extends := _extends(tree, key), str):
-        below, below_file = _tree(draft, kind, extends, (file, key))
+    seen, layers = [file], [tree] if tree is not None else []
+    while layers and isinstance(extends := _extends(layers[-1], key), str):
+        below, below_file = _tree(draft, kind, extends, (seen[-1], key))
         if below is None:
             return None, file
         if below_file in seen:
@@ -164,9 +170,11 @@ def _extended(draft: Draft, kind: str, name: str, named_by: tuple[str, str]) -> 
             draft.problems.append(Problem(file, key, repr(extends), rule, "Let one of them stand alone."))
             return None, file
         seen.append(below_file)
-        tree = _merged(below, _without_extends(tree, key))
+        layers.append(below)
         draft.places[file] = {**draft.places[below_file], **draft.places[file]}
-    return tree, file
+    # From the lowest up: what one of them removes stays removed for those above it alone.
+    plain = [_without_extends(layer, key) for layer in reversed(layers)]
+    return (reduce(_merged, plain) if plain else None), file
 
 
 def _extends(tree: Tree, key: str) -> object:
@@ -174,6 +182,8 @@ def _extends(tree: Tree, key: str) -> object:
 
 
 def _without_extends(tree: Tree, key: str) -> Tree:
+    if _extends(tree, key) is None:
+        return tree
     if key == "extends":
         return {name: value for name, value in tree.items() if name != "extends"}
     return {**tree, "gx10": {name: value for name, value in _own_part(tree).items() if name != "extends"}}
@@ -185,11 +195,14 @@ def _own_part(tree: Tree) -> Tree:
 
 
 def _merged(below: Tree, above: Tree) -> Tree:
-    """Keys of `above` replace those of `below`; mappings join, key by key."""
+    """Keys of `above` replace those of `below`; mappings join, key by key, and null removes what is below."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        merged[key] = _merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+        if value is None and key in merged:
+            del merged[key]
+        else:
+            merged[key] = _merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
     return merged
 
 
@@ -205,8 +218,7 @@ def _tree(draft: Draft, kind: str, name: str, named_by: tuple[str, str]) -> tupl
     try:
         tree, lines = read_mapping(path)
     except SourceError as error:
-        remedy = "Correct the file there; docs/settings.md shows every key."
-        draft.problems.append(Problem(file, "", error.found, error.rule, remedy, line=error.line))
+        draft.problems.append(Problem(file, "", error.found, error.rule, error.remedy, line=error.line))
         return None, file
     draft.places[file] = {key: (file, line) for key, line in lines.items()}
     return tree, file

@@ -145,7 +145,8 @@ class Gx10(Settings):
     """What this package adds to a recipe of spark-vllm-docker."""
 
     extends: str | None = Field(default=None, examples=["nemotron-3-ultra-nvfp4"])
-    """Another recipe that this one starts from. Keys given here replace or, for mappings, join those of the other."""
+    """Another recipe that this one starts from. Keys given here replace or, for mappings, join those of the other;
+    `null` removes what the other has."""
 
     model: Model | None = None
     """The weights."""

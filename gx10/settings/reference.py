@@ -31,7 +31,7 @@ combination that cannot run is refused with the file, the line, the key and what
 | file | what it describes | example |
 | --- | --- | --- |
 | `clusters/NAME.yaml` | hosts, networks, paths, policy, and which recipe is served | `clusters/example.yaml` |
-| `recipes/NAME.yaml` | one model and the the engine that serves it | `recipes/nemotron-3-ultra-nvfp4.yaml` |
+| `recipes/NAME.yaml` | one model and the engine that serves it | `recipes/nemotron-3-ultra-nvfp4.yaml` |
 | `images/NAME.yaml` | how the engine image is built | `images/vllm-node.yaml` |
 
 `GX10_CLUSTER=NAME` chooses the cluster; without it the lab is meant. In the keys below, `NAME` stands for a name of

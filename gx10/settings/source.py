@@ -7,15 +7,18 @@ from typing import Any
 
 import yaml
 
+from .yaml_faults import fault
+
 Tree = dict[str, Any]
+CORRECT = "Correct the file there; docs/settings.md shows every key."
 
 
 class SourceError(Exception):
     """A file that is no mapping in YAML. `found` and `rule` are parts of a sentence, `line` is 0 where unknown."""
 
-    def __init__(self, found: str, rule: str, line: int = 0) -> None:
+    def __init__(self, found: str, rule: str, line: int = 0, remedy: str = CORRECT) -> None:
         super().__init__(f"{found}: {rule}")
-        self.found, self.rule, self.line = found, rule, line
+        self.found, self.rule, self.line, self.remedy = found, rule, line, remedy
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -40,7 +43,8 @@ _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _uni
 def read_mapping(path: Path) -> tuple[Tree, dict[str, int]]:
     """The mapping in a file, and the line of every key by its dotted path; raises SourceError."""
     try:
-        loader = _UniqueKeys(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        loader = _UniqueKeys(text)
     except OSError as error:
         raise SourceError("a file that cannot be read", f"{error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -52,8 +56,8 @@ def read_mapping(path: Path) -> tuple[Tree, dict[str, int]]:
         tree = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         # Not str(error): it repeats the line, and the line may hold a secret.
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SourceError("no valid YAML", " ".join(str(error.problem).split()), line) from error
+        wrong = fault(error, text)
+        raise SourceError("no valid YAML", wrong.rule, wrong.line, wrong.remedy) from error
     except (yaml.YAMLError, ValueError) as error:
         raise SourceError("no valid YAML", " ".join(str(error).split())[:120]) from error
     finally:

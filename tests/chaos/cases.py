@@ -195,7 +195,7 @@ CASES: tuple[Case, ...] = (
     Case("a worker's supervisor hangs", NOTHING, on(WORKER, "systemctl", "kill", "-s", "STOP", "gx10-gang"),
          heal_after=45),
     Case("a worker is rebooted as planned", PLANNED, on(WORKER, "systemctl", "reboot")),
-    Case("a planned restart", PLANNED, on(HEAD, "systemd-run", "--quiet", "--collect", "python3",
+    Case("a planned restart", PLANNED, on(HEAD, "systemd-run", "--quiet", "--collect",
                                           "/usr/local/lib/gx10/gang_control.py", "restart")),
     Case("every rank of a worker is killed", LASTING, killed_for_good, on(WORKER, "systemctl", "stop", "killer")),
 )  # fmt: skip

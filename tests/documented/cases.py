@@ -8,6 +8,7 @@ from .stage import HEAD, VICTIM
 
 README, LAB, REPORT = "README.md", "docs/lab.md", "docs/report.md"
 BOOKS = "docs/runbooks"
+RETIRE, FOREIGN = f"{BOOKS}/retire-a-host.md", f"{BOOKS}/foreign-head.md"
 ENGINE, DRIFT, LOCK = f"{BOOKS}/engine-does-not-start.md", f"{BOOKS}/drift.md", f"{BOOKS}/lock-held.md"
 DEPLOY = "pyinfra inventory.py deploy.py"
 FETCH = (
@@ -52,6 +53,7 @@ SCENARIOS = (
         (
             Typed("Your own cluster", "export GX10_CLUSTER=mine"),
             Typed("Your own cluster", DEPLOY, 0, r"gx10-1.*gx10-4", answer=AGREES),
+            Typed("Your own cluster", f"{DEPLOY} -y 2> FILE", 0, "^$", fill={"FILE": "/dev/null"}),
         ),
     ),
     Scenario(
@@ -65,7 +67,7 @@ SCENARIOS = (
             Typed("Day two", f"{DEPLOY} --dry", 0, r"Note the description that is applied +- +-"),
             Typed("Day two", "gx10 plan", 0, IN_SYNC),
             Typed("Day two", "gx10 reconcile", 0, IN_SYNC),
-            Typed("Day two", 'gx10 suspend "why" --until 3d', 0, r"Suspended until 20\d\d-"),
+            Typed("Day two", 'gx10 suspend "new switch" --until 3d', 0, r"Suspended until 20\d\d-"),
             Typed("Day two", "gx10 resume", 0, "Runs change things again"),
             Typed("Day two", "gx10 history", 0, r"reconcile +in sync .* plan +in sync"),
             Typed("Day two", "gx10 diff -2 -1"),
@@ -217,6 +219,7 @@ SCENARIOS = (
             Shown("gx10-3 (192.0.2.13) cannot be logged in to: …"),
             Shown("Is it powered on and is its management cable in?"),
             Typed("Symptom", "gx10 status", 1, r"gx10-3 +unreachable.* unknown +unknown"),
+            Shown("the way to it ended before it answered"),
             Typed("Do", "ssh root@192.0.2.13 true", 255),
             Meanwhile(on.mended),
             Typed("Do", "ssh root@192.0.2.13 true"),
@@ -287,8 +290,8 @@ SCENARIOS = (
         "the lab is meant and is not up",
         on.no_lab_here,
         (
-            Ends("gx10 status", 1),
-            Shown("unreachable: Can't open user config file"),
+            Ends("gx10 plan", 64),
+            Shown("found '.lab/ssh/config', but there is no such file on this node"),
         ),
         serving=False,
     ),
@@ -467,6 +470,7 @@ SCENARIOS = (
             Shown("gang: failed … the budget is spent"),
             Shown("the budget is spent: 4 attempts"),
             Typed("Do", "gx10 why", 0, r"The budget was spent .* First to end was"),
+            Typed("Do", "gx10 why --full", 0, r"First to end was"),
             Typed("Do", "gx10 logs --since -2h", 0, r"gx10-3 "),
             Typed("What it means", 'gx10 suspend "why"', 0, "Suspended until"),
             Typed("Do", 'gx10 suspend "why"', 0, "Suspended until"),
@@ -556,6 +560,7 @@ SCENARIOS = (
             Shown("to be looked at"),
             Shown("touched on the host"),
             Typed("Do", "gx10 plan", 2, "to be looked at"),
+            Typed("Do", DEPLOY, 0, "", answer=AGREES),
             Meanwhile(on.theirs_moved),
             Typed("Do", "gx10 reconcile", 0, IN_SYNC),
             Typed("Check", "gx10 plan", 0, IN_SYNC),
@@ -582,7 +587,7 @@ SCENARIOS = (
         "a night has run where it is installed",
         on.night_has_run,
         (
-            Typed("Do", "root@HOST# sudo -u gx10-reconcile /opt/gx10/bin/gx10 history --show -1", 0, "lab: "),
+            Typed("Do", "root@HOST# runuser -u gx10-reconcile -- /opt/gx10/bin/gx10 history --show -1", 0, "lab: "),
             Typed(
                 "Do",
                 "root@HOST# systemctl status gx10-reconcile.timer gx10-reconcile.service",
@@ -647,7 +652,7 @@ SCENARIOS = (
             Typed("Symptom", "gx10 plan", 75, r"gx10-1 is locked by \S+@\S+, process \d+: a deploy by hand, since"),
             Typed("Symptom", "gx10 reconcile", 75, r"is locked by \S+@\S+, process \d+: a deploy by hand, since"),
             Typed("Do", "ps -p 4711", 0, r"python"),
-            Typed("Do", "gx10 reconcile --break-lock", 0, r"Took the lock from"),
+            Typed("Do", "gx10 unlock", 0, r"(?i)lock"),
             Typed("Check", "gx10 plan", 0, IN_SYNC),
         ),
         quick=True,
@@ -668,7 +673,8 @@ SCENARIOS = (
         (
             Typed("Symptom", "gx10 reconcile", 0, r"suspended by \S+ until"),
             Shown("suspended by ada until …"),
-            Typed("Do", "gx10 reconcile", 0, r"swapping a disk"),
+            Typed("Symptom", "gx10 status", 0, r"suspended by"),
+            Typed("Do", "gx10 status", 0, r"suspended by"),
             Typed("Do", "gx10 history --show -1", 0, r"suspended by \S+ until .*swapping a disk"),
             Typed("Do", "gx10 resume", 0, "Runs change things again"),
             Typed("Check", "gx10 reconcile", 0, IN_SYNC),
@@ -687,7 +693,60 @@ SCENARIOS = (
         on.serving,
         (
             Typed("Do", "gx10 stop"),
-            Typed("Do", "gx10 reconcile", 0, "put back"),
+            Ends("gx10 reconcile", 0, "put back"),
+        ),
+    ),
+    # Hosts that leave, heads that come back
+    Scenario(
+        RETIRE,
+        "a worker left the cluster file",
+        on.host_left,
+        (
+            Ends(f"{DEPLOY} -y"),
+            Shown("gx10-4: no longer described: …"),
+            Shown("no longer described", DRIFT),
+            Typed("Symptom", "gx10 plan", 2, "gx10-4: no longer described"),
+            Typed("Do", "gx10 retire gx10-4", 0, "gx10-4"),
+            Typed("Do", "gx10 retire gx10-4 --yes", 0, "gx10-4 is retired"),
+            Typed("Do", "gx10 retire gx10-4 --weights --yes", (0, 64)),
+            Typed("Do", "gx10 retire gx10-4 --address 192.0.2.14", 0, "Nothing of this package stands there"),
+            Typed("Do", "gx10 retire gx10-4 --forget", (0, 64)),
+            Typed("Check", "gx10 retire gx10-4 --address 192.0.2.14", 0, "Nothing of this package stands there"),
+            Shown("Nothing of this package stands there."),
+            Typed("Check", "gx10 plan", 0, IN_SYNC),
+        ),
+    ),
+    Scenario(
+        RETIRE,
+        "nothing is agreed to",
+        on.serving,
+        (Typed("Do", "gx10 retire --all", 0, "gx10-1"),),
+    ),
+    Scenario(
+        README,
+        "nothing is agreed to",
+        on.serving,
+        (
+            Typed("Day two", "gx10 retire --all", 0, "gx10-1"),
+            Typed("Day two", "gx10 retire HOST", (1, 2, 64), "described"),
+        ),
+    ),
+    Scenario(
+        FOREIGN,
+        "another host takes itself for the head",
+        on.foreign_head,
+        (
+            Meanwhile(on.foreign_orders),
+            Typed("Symptom", "gx10 why", 0, "foreign head"),
+            Shown("gx10-1 (10.77.1.11, cluster lab): 21 orders to gx10-2, gx10-3 …; all were refused"),
+            Typed("Symptom", "gx10 status", (0, 1), "foreign head|orders to"),
+            Shown("gx10-3 obeys gx10-2 (10.77.1.12) of cluster lab, not this head"),
+            Shown("gx10-3 obeys gx10-2 (…) …, not this head", ENGINE),
+            Typed("Do", "root@FOREIGN# systemctl disable --now gx10-gang"),
+            Typed("Do", "gx10 status", (0, 1), "gang: "),
+            Meanwhile(lambda stage: stage.serves()),
+            Typed("What it means", "gx10 start", 0, r"serving \w+\.\d+"),
+            Typed("Check", "gx10 why", 0, "last"),
         ),
     ),
 )
@@ -717,6 +776,11 @@ NOT_TYPED = (
         "Lab hosts have no GPU and none of NVIDIA's tools.",
     ),
     NotTyped(
+        RETIRE,
+        "gx10 retire --all --weights --yes",
+        "It takes everything off every host; the test of retirement types it on a lab of its own.",
+    ),
+    NotTyped(
         f"{BOOKS}/interface-names-changed.md",
         "root@HOST# rdma link",
         "A lab host has no RDMA device, and the machine's kernel need not know of any.",
@@ -733,7 +797,22 @@ NOT_TYPED = (
     ),
 )
 
+KINDS = "The suite of kinds of drift (tests/night) brings it about, each kind by itself, and holds how it is told."
 NOT_PROVOKED = (
+    NotProvoked(DRIFT, "systemd reads it for UNIT", "gx10/operations/live.py", "systemd reads it for", KINDS),
+    NotProvoked(DRIFT, "PARAMETER at the next boot", "gx10/operations/system.py", "at the next boot", KINDS),
+    NotProvoked(DRIFT, "Docker daemon, …", "gx10/operations/daemon.py", "Docker daemon", KINDS),
+    NotProvoked(DRIFT, "TABLE, chain CHAIN: RULE", "gx10/operations/live.py", ", chain", KINDS),
+    NotProvoked(
+        DRIFT, "something that nobody described", "gx10/operations/live.py", "something that nobody described", KINDS
+    ),
+    NotProvoked(
+        f"{BOOKS}/gang-gave-up.md",
+        "generation G1 is not put back, as it cannot serve here",
+        "files/usr/local/lib/gx10/gang_conductor.py",
+        "is not put back, as it cannot serve here",
+        "It takes a cluster whose hosts have changed since the generation that served last.",
+    ),
     NotProvoked(
         DRIFT,
         "not as predicted",

@@ -255,7 +255,7 @@ def image_lost(stage: Stage) -> Iterator[None]:
     """No container runs, as in the middle of a restart."""
     stage.aside("gx10 stop")
     # Docker takes a container away a little after its last process has ended.
-    stage.run(VICTIM, "for i in $(seq 300); do [ -n \"$(docker ps -aq)\" ] || exit 0; sleep 0.2; done; exit 1")
+    stage.run(VICTIM, 'for i in $(seq 300); do [ -n "$(docker ps -aq)" ] || exit 0; sleep 0.2; done; exit 1')
     try:
         yield
     finally:
@@ -527,6 +527,31 @@ def unit_edited(stage: Stage) -> Iterator[None]:
     """A deploy ended between writing what configures the gang and restarting it, on one host."""
     stage.run(HEAD, "echo GX10_GENERATION=0123456789abcdef > /etc/gx10/generation.env")
     yield
+
+
+# Hosts that leave, heads that come back.
+
+
+@contextmanager
+def host_left(stage: Stage) -> Iterator[Mapping[str, str]]:
+    """A worker was taken out of the cluster file; in the end it is described again."""
+    line = next(line for line in CLUSTER.read_text().splitlines(keepends=True) if line.startswith("  gx10-4:"))
+    with rewritten(CLUSTER, (line, "")):
+        yield {"192.0.2.14": "10.77.0.14"}
+    stage.serves()
+
+
+@contextmanager
+def foreign_head(stage: Stage) -> Iterator[Mapping[str, str]]:
+    """A worker's supervisor was configured as the head, as one is that was replaced while it was off."""
+    stage.run("gx10-2", 'sed -i \'s/"head": *"gx10-1"/"head": "gx10-2"/\' /etc/gx10/gang.json')
+    stage.run("gx10-2", "systemctl restart gx10-gang")
+    yield {"FOREIGN": "gx10-2"}
+
+
+def foreign_orders(stage: Stage) -> None:
+    """Wait until the head speaks of it."""
+    stage.until("gx10 why", "foreign head")
 
 
 # Checkouts.

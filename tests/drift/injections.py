@@ -55,6 +55,34 @@ FLIP = (
 )
 ANOTHER_IMAGE = "tar c --files-from /dev/null | docker import - another:1 >/dev/null"
 
+RELOAD = "systemctl daemon-reload"
+STRONGER = "/run/systemd/system.control"
+AT_BOOT, SHARE = f"{UNITS}/multi-user.target.wants", f"{UNITS}/gx10-share.service"
+PACKAGES = "/opt/gx10/env-*/lib/python3*/site-packages"
+BYTE_CODE = f"{PROGRAMS}/__pycache__"
+DAEMON = "/etc/docker/daemon.json"
+CONFIGURED_ANEW = f"""
+import json, pathlib
+path = pathlib.Path("{DAEMON}")
+path.write_text(json.dumps({{**(json.loads(path.read_text()) if path.exists() else {{}}), "debug": True}}))
+"""
+
+
+def drop_in(directory: str, text: str = "[Service]\\nNice=1") -> str:
+    """Somebody puts a drop-in into a directory, and lets systemd read it."""
+    return f"mkdir -p {directory}; printf '{text}\\n' > {directory}/mine.conf; {RELOAD}"
+
+
+def drop_out(directory: str) -> str:
+    """And takes it away."""
+    return f"rm {directory}/mine.conf; rmdir {directory}; {RELOAD}"
+
+
+def nft(text: str) -> str:
+    """Somebody loads rules."""
+    return f"printf %s '{text}' | nft -f -"
+
+
 FILES = (
     Injection("edited", "echo '# by hand' >> /etc/sysctl.d/90-gx10.conf", r"90-gx10\.conf"),
     Injection("deleted", "rm /etc/gx10/share.conf", r"share\.conf"),
@@ -171,8 +199,136 @@ REPORTED = (
         r"^ssh\.service$",
         "systemctl restart ssh",
     ),
+    told(
+        "daemon configured anew",
+        f"cp -p {DAEMON} /root/d || true; python3 -c '{CONFIGURED_ANEW}'",
+        r"^Docker daemon, /etc/docker/daemon\.json: debug$",
+        f"mv /root/d {DAEMON} || rm {DAEMON}",
+    ),
+    told(
+        "daemon with a drop-in",
+        drop_in(f"{UNITS}/docker.service.d", "[Service]\\nOOMScoreAdjust=-400"),
+        r"^Docker daemon, drop-in .*docker\.service\.d/mine\.conf$",
+        drop_out(f"{UNITS}/docker.service.d"),
+    ),
     told("reboot wanted", "touch /run/reboot-required", r"^reboot$", "rm /run/reboot-required", ALL, Drift.REBOOT),
 )
+AROUND_UNITS = (
+    told(
+        "drop-in of the timer",
+        drop_in(f"{UNITS}/gx10-reconcile.timer.d", "[Timer]\\nOnCalendar=\\nOnCalendar=2099-01-01"),
+        r"gx10-reconcile\.timer\.d/mine\.conf",
+        drop_out(f"{UNITS}/gx10-reconcile.timer.d"),
+        HEAD,
+    ),
+    told(
+        "drop-in of every service",
+        drop_in("/run/systemd/system/service.d"),
+        r"/system/service\.d/mine\.conf",
+        drop_out("/run/systemd/system/service.d"),
+    ),
+    told(
+        "drop-in by prefix",
+        drop_in(f"{UNITS}/gx10-.service.d"),
+        r"gx10-\.service\.d/mine\.conf",
+        drop_out(f"{UNITS}/gx10-.service.d"),
+    ),
+    told(
+        "drop-in where packages put theirs",
+        drop_in("/usr/local/lib/systemd/system/gx10-firewall.service.d"),
+        r"gx10-firewall\.service\.d/mine\.conf",
+        drop_out("/usr/local/lib/systemd/system/gx10-firewall.service.d"),
+    ),
+    told(
+        "drop-in that systemd has not read yet",
+        drop_in("/usr/lib/systemd/system/gx10-gang.service.d").removesuffix(RELOAD),
+        r"gx10-gang\.service\.d/mine\.conf",
+        drop_out("/usr/lib/systemd/system/gx10-gang.service.d"),
+    ),
+    told(
+        "text of a stronger directory",
+        f"mkdir -p {STRONGER}; sed s/Read-only/My/ {SHARE} > {STRONGER}/gx10-share.service; {RELOAD}",
+        r"system\.control/gx10-share\.service$",
+        f"rm {STRONGER}/gx10-share.service; {RELOAD}",
+    ),
+    told(
+        "mask of a stronger directory",
+        f"mkdir -p {STRONGER}; ln -s /dev/null {STRONGER}/gx10-share.service; {RELOAD}",
+        r"system\.control/gx10-share\.service$",
+        f"rm {STRONGER}/gx10-share.service; {RELOAD}",
+    ),
+    told(
+        "mask until boot",
+        f"ln -s /dev/null /run/systemd/system/gx10-firewall.service; {RELOAD}",
+        r"/run/systemd/system/gx10-firewall\.service$",
+        f"rm /run/systemd/system/gx10-firewall.service; {RELOAD}",
+    ),
+    told(
+        "rank started at boot",
+        f"ln -s {UNITS}/ray-worker.service {AT_BOOT}/ray-worker.service; {RELOAD}",
+        r"multi-user\.target\.wants/ray-worker\.service$",
+        f"rm {AT_BOOT}/ray-worker.service; {RELOAD}",
+        WORKERS,
+    ),
+    told(
+        "parameters not set at boot",
+        f"ln -s /dev/null {UNITS}/systemd-sysctl.service; {RELOAD}",
+        r"^systemd-sysctl\.service$",
+        f"rm {UNITS}/systemd-sysctl.service; {RELOAD}",
+    ),
+    told(
+        "another unit pulled in",
+        f"mkdir {SHARE}.wants; ln -s /usr/lib/systemd/system/rescue.service {SHARE}.wants/mine.service; {RELOAD}",
+        r"gx10-share\.service\.wants/mine\.service$",
+        f"rm -r {SHARE}.wants; {RELOAD}",
+    ),
+    Injection(
+        "link at boot led nowhere",
+        f"ln -sf /dev/null {AT_BOOT}/gx10-share.service; {RELOAD}",
+        r"^gx10-share\.service$",
+        alone=True,
+    ),
+    Injection(
+        "link at boot to another text",
+        f"cp {UNITS}/gx10-gang.service /root/; ln -sf /root/gx10-gang.service {AT_BOOT}/; {RELOAD}",
+        r"^gx10-gang\.service$",
+        alone=True,
+    ),
+    Injection(
+        "timer held with another calendar",
+        f"cd {UNITS}; cp -p gx10-reconcile.timer /root/t; sed -i s/02:30/03:30/ gx10-reconcile.timer; "
+        f"touch -r /root/t gx10-reconcile.timer; {RELOAD}; systemctl restart gx10-reconcile.timer; "
+        "cat /root/t > gx10-reconcile.timer; touch -r /root/t gx10-reconcile.timer",
+        r"^gx10-reconcile\.timer$",
+        where=HEAD,
+        alone=True,
+    ),
+)
+BESIDE = (
+    told("parameter overridden at boot", "echo net.ipv4.tcp_mtu_probing=0 > /etc/sysctl.d/99-mine.conf",
+         r"^net\.ipv4\.tcp_mtu_probing at the next boot$", "rm /etc/sysctl.d/99-mine.conf"),
+    told("parameter overridden at boot, in other words",
+         "mkdir -p /run/sysctl.d; echo '-net/ipv4/tcp_slow_start_after_idle = 1' > /run/sysctl.d/99-mine.conf",
+         r"^net\.ipv4\.tcp_slow_start_after_idle at the next boot$", "rm /run/sysctl.d/99-mine.conf"),
+    told("byte code beside programs", f"mkdir {BYTE_CODE}; touch {BYTE_CODE}/proof.cpython-312.pyc", r"/__pycache__$",
+         f"rm -r {BYTE_CODE}"),
+    told("library beside programs", f"touch {PROGRAMS}/manifest.so", r"/manifest\.so$", f"rm {PROGRAMS}/manifest.so"),
+    told("package of a program's name", f"mkdir {PROGRAMS}/landing; touch {PROGRAMS}/landing/__init__.py", r"/landing$",
+         f"rm -r {PROGRAMS}/landing"),
+    told("link of a program's name", f"ln -s /root {PROGRAMS}/stream", r"/stream$", f"rm {PROGRAMS}/stream"),
+    told("another table drops", nft("table inet mine { chain in { type filter hook input priority 5; "
+         "tcp dport { 1, 6380-6385 } ip daddr != 192.0.2.1 ct state new limit rate 1/hour drop; "
+         "tcp dport { 1, 6383-6385 } ip daddr != 192.0.2.1 ct state new drop; }; }"),
+         r"^inet mine, chain in: tcp dport \{ 1, 6383-6385 ", "nft delete table inet mine"),
+    told("another table redirects", nft("table ip led { chain away { tcp dport != 1 redirect to :9; }; chain pre { "
+         "type nat hook prerouting priority -100; tcp dport vmap { 6386 : goto away, 6385 : jump away }; }; }"),
+         r"^ip led, chain away: tcp dport != 1 redirect to :9$", "nft delete table ip led"),
+    told("iptables drops", "iptables -I INPUT -i fabric0 -p tcp -m multiport --dports 6385,9 -j DROP",
+         r"^iptables-nft filter, chain INPUT: -A INPUT",
+         "iptables -D INPUT -i fabric0 -p tcp -m multiport --dports 6385,9 -j DROP"),
+    told("ip6tables rejects", "ip6tables -I INPUT -p tcp --dport 22 -j REJECT", r"^ip6tables-nft filter, chain INPUT: ",
+         "ip6tables -D INPUT -p tcp --dport 22 -j REJECT"),
+)  # fmt: skip
 OWN = (
     Injection("timer off", "systemctl disable --now -q gx10-reconcile.timer", r"gx10-reconcile\.timer", where=HEAD),
     Injection("timer stopped", "systemctl stop gx10-reconcile.timer", r"gx10-reconcile\.timer", where=HEAD),
@@ -185,8 +341,23 @@ OWN = (
     Injection("own key removed", "sed -i /gx10-reconcile@/d /root/.ssh/authorized_keys", r"^authorized_keys$"),
     Injection("own key opened", "sed -i 's/^from=[^ ]* \\(.*gx10-reconcile@\\)/\\1/' /root/.ssh/authorized_keys",
               r"^authorized_keys$"),
+    Injection("byte code in the own project", "mkdir /opt/gx10/project/gx10/__pycache__; "
+              "touch /opt/gx10/project/gx10/__pycache__/cli.cpython-312.pyc", r"/gx10/__pycache__$", where=HEAD),
+    Injection("cache in the own project", "mkdir /opt/gx10/project/.pytest_cache", r"/\.pytest_cache$", where=HEAD),
+    Injection("library in the own project", "touch /opt/gx10/project/gx10/cli.so", r"/cli\.so$", where=HEAD),
+    Injection("link in the own project", "ln -s /root /opt/gx10/project/gx10/status", r"/gx10/status$", where=HEAD),
+    Injection("own project opened", "chmod 777 /opt/gx10/project/gx10", r"/opt/gx10/project/gx10$", where=HEAD),
+    Injection("byte code in the own environment", f"touch $(echo {PACKAGES})/click/__pycache__/x.pyc",
+              r"/opt/gx10/env-", where=HEAD, alone=True),
+    Injection("link in the own environment", f"ln -s /root $(echo {PACKAGES})/yaml_",
+              r"/opt/gx10/env-", where=HEAD, alone=True),
+    Injection("what the daemon was is forgotten", "rm /var/lib/gx10/docker-served.json", r"docker-served\.json$"),
+    Injection("what the daemon was is forged", "echo '{}' > /var/lib/gx10/docker-served.json", r"docker-served\.json$",
+              alone=True),
     Injection("known hosts edited", "sed -i 1d /opt/gx10/known_hosts", r"known_hosts", where=HEAD),
 )  # fmt: skip
 
-NIGHTS: tuple[tuple[Injection, ...], ...] = (FILES, UNITS_AND_LIVE, GANG, CONTENT, REPORTED, OWN)
+NIGHTS: tuple[tuple[Injection, ...], ...] = (
+    FILES, UNITS_AND_LIVE, GANG, CONTENT, REPORTED, AROUND_UNITS, BESIDE, OWN
+)  # fmt: skip
 EVERY = tuple(injection for night in NIGHTS for injection in night)

@@ -53,3 +53,33 @@ def test_a_planned_restart_under_load_cuts_no_request_off(served: Lab) -> None:
     assert outcomes["refused"], "the door was never closed: nothing was tested"
     assert picture(served)["life"] != life  # type: ignore[index]
     assert watcher.violations == []
+
+
+FOREIGN = """
+import http.client, json, socket, sys
+config = json.load(open("/etc/gx10/gang.json"))
+for name, address in config["hosts"].items():
+    if name == config["host"]:
+        continue
+    there = http.client.HTTPConnection(address, config["port"], timeout=5, source_address=(config["address"], 0))
+    for head in (config["host"], config["head"]):
+        order = {"key": "1 stop", "want": "stop", "cluster": config["cluster"], "head": head}
+        there.request("POST", "/", json.dumps(order))
+        answer = there.getresponse()
+        print(name, answer.status, json.load(answer)["obeys"]["head"])
+"""
+"""Orders every other host to stop, once as the head that this host is not and once in the name of the one that is."""
+
+
+def test_an_order_that_is_not_the_heads_is_refused_by_every_host_and_named(served: Lab) -> None:
+    life = serving_after(served, "")
+    answers = served.run("gx10-3", "python3", "-c", FOREIGN).stdout.splitlines()
+    assert answers == [f"gx10-{number} 403 gx10-1" for number in (1, 2, 4) for _ in range(2)]
+    deadline = time.monotonic() + 30
+    while "(10.77.1.13, cluster lab), gave" not in " ".join((says := gx10("why").stdout).split()):
+        assert time.monotonic() < deadline, says
+    assert len(says.splitlines()) <= 24, says
+    assert "10.77.1.13" in gx10("status").stdout
+    now = picture(served)
+    assert now is not None
+    assert (now["phase"], now["life"]) == ("serving", life)

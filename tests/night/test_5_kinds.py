@@ -10,7 +10,18 @@ from gx10.lab.lab import Lab
 from gx10.reconcile.verdict import Status
 
 from ..drift.conftest import SEED
-from ..drift.injections import CONTENT, EVERY, FILES, GANG, OWN, REPORTED, UNITS_AND_LIVE, Injection
+from ..drift.injections import (
+    AROUND_UNITS,
+    BESIDE,
+    CONTENT,
+    EVERY,
+    FILES,
+    GANG,
+    OWN,
+    REPORTED,
+    UNITS_AND_LIVE,
+    Injection,
+)
 from ..drift.nights import Night, host_for, inject, pairs, undo
 from .installed import night as made_night
 
@@ -42,8 +53,8 @@ def apart(injections: tuple[Injection, ...], chance: random.Random) -> list[list
 
 @pytest.mark.parametrize(
     "kinds",
-    [FILES, UNITS_AND_LIVE, GANG, CONTENT, REPORTED, OWN],
-    ids=["files", "units and live", "gang", "content", "reported", "own"],
+    [FILES, UNITS_AND_LIVE, GANG, CONTENT, REPORTED, AROUND_UNITS, BESIDE, OWN],
+    ids=["files", "units and live", "gang", "content", "reported", "around units", "beside", "own"],
 )
 def test_every_kind_is_found_and_dealt_with(kinds: tuple[Injection, ...], lab: Lab) -> None:
     print(f"GX10_SEED={SEED}")

@@ -44,6 +44,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("name", list(described_by_environment().cluster.hosts))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is asked from another host than the head where there is none."""
+    if not described_by_environment().cluster.workers:
+        items[:] = [item for item in items if "worker" not in getattr(item, "fixturenames", ())]
+
+
+@pytest.fixture
+def worker(nodes: dict[str, Host], description: Description) -> Host:
+    """A host that is not the head; on a cluster of one, the checks that ask for it are left out."""
+    return nodes[description.cluster.workers[0]]
+
+
 @pytest.fixture
 def node(nodes: dict[str, Host], name: str) -> Host:
     """The host under check."""

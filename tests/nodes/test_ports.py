@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from testinfra.host import Host
 
 from gx10.engine.description import Description
@@ -13,14 +12,6 @@ def answers(asked_from: Host, address: object, port: int) -> bool:
     """Whether a TCP connection from a host to an address and port succeeds within two seconds."""
     program = f"import socket; socket.create_connection(('{address}', {port}), timeout=2)"
     return bool(asked_from.run(f'python3 -c "{program}"').rc == 0)
-
-
-@pytest.fixture
-def worker(nodes: dict[str, Host], description: Description) -> Host:
-    """A host that is not the head."""
-    if not description.cluster.workers:
-        pytest.fail("a cluster of one host has no fabric to close ports for; this check needs two")
-    return nodes[description.cluster.workers[0]]
 
 
 def test_ray_answers_the_fabric_but_not_the_management_network(worker: Host, description: Description) -> None:

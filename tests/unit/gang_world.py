@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import gang_agent
 import gang_conductor
 import gang_kept
 import gang_liveness
+import gang_orders
 import gang_store
 
 NAMES = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
@@ -47,7 +49,7 @@ class MadeHost:
     def units(self, names: list[str]) -> dict[str, dict[str, str]]:
         """States of units."""
         engine = self.unit.get("engine")
-        whole = len(self.world.lives_of("ray")) == len(NAMES)
+        whole = len(self.world.lives_of("ray")) == len(self.world.members)
         if engine is LOADING and whole and self.world.now >= self.loaded_at and self.world.loads:
             self.unit["engine"] = RUNNING
         if engine is RUNNING and not whole and not self.world.api.hangs:
@@ -109,18 +111,27 @@ class MadeHost:
 class MadeLink:
     """A cable between the head and a host."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, agent: Any = None, source: str = "") -> None:  # noqa: ANN401
         self.world, self.name = world, name
+        self.agent, self.source = agent, source or world.settings["hosts"][world.head]
+        """Whom it leads to, if not to the world's own agent of that name, and from which address."""
         self.order: dict[str, Any] | None = None
         self.report: dict[str, Any] | None = None
         self.heard = world.now
         self.offset = 0.0
+        self.refusal: dict[str, str] | None = None
+        self.refused = 0.0
 
     def ask(self) -> None:
         """Order once, if the cable is in and the host is on."""
-        if self.order is not None and self.name not in self.world.cut | self.world.off:
-            self.report, self.heard = self.world.agents[self.name].obey(self.order), self.world.now
-            self.heard -= self.report["age"] if self.report else 0
+        if self.order is None or self.name in self.world.cut | self.world.off:
+            return
+        order = gang_orders.read_order(json.dumps(self.order))
+        status, answer = (self.agent or self.world.agents[self.name]).answer(order, self.source)
+        if status == 200:
+            self.report, self.heard, self.refusal = answer, self.world.now - answer["age"], None
+        else:
+            self.refusal, self.refused = gang_orders.read_sworn(answer), self.world.now
 
 
 class MadeApi:
@@ -166,7 +177,8 @@ class MadeDoor:
 
 
 CONFIG: dict[str, Any] = {
-    "cluster": "four", "head": NAMES[0], "hosts": dict.fromkeys(NAMES, "127.0.0.1"), "lease_seconds": 20,
+    "cluster": "four", "head": NAMES[0], "lease_seconds": 20,
+    "hosts": {name: f"10.0.0.{number}" for number, name in enumerate(NAMES, 1)},
     "silence_seconds": 6, "hook": None, "ray_unit": "ray", "start_timeout_seconds": 60, "stop_timeout_seconds": 10,
     "drain_timeout_seconds": 30, "liveness": {"canary_seconds": 10, "deadline_seconds": 10, "misses": 2},
     "budget": {"attempts": 3, "stable_seconds": 10, "daily": 100, "rollback_after": 2},
@@ -181,18 +193,20 @@ class World:
     def __init__(self, path: Path, **config: Any) -> None:  # noqa: ANN401
         self.path, self.now = path, 1000.0
         self.settings = {**CONFIG, **config}
+        self.head, self.members = self.settings["head"], tuple(self.settings["hosts"])
+        self.intruders: list[Intruder] = []
         self.loads = True
         self.cut: set[str] = set()
         self.off: set[str] = set()
         self.starts: list[tuple[str, str, str, int]] = []
         self.stops: list[tuple[str, str]] = []
         self.told: list[str] = []
-        for name in NAMES:
+        for name in self.members:
             self.describe(name, "g1")
-        self.hosts = {name: MadeHost(self, name) for name in NAMES}
-        self.agents = {name: self.agent(name) for name in NAMES}
+        self.hosts = {name: MadeHost(self, name) for name in self.members}
+        self.agents = {name: self.agent(name) for name in self.members}
         self.api, self.door = MadeApi(self), MadeDoor()
-        self.links = {name: MadeLink(self, name) for name in NAMES}
+        self.links = {name: MadeLink(self, name) for name in self.members}
         self.conductor = self.conducted()
 
     def describe(self, name: str, generation: str) -> None:
@@ -203,17 +217,19 @@ class World:
 
     def config(self, name: str) -> dict[str, Any]:
         """Configuration of a host's supervisor."""
-        return {**self.settings, "host": name, "engine_unit": "engine" if name == NAMES[0] else None}
+        return {**self.settings, "host": name, "engine_unit": "engine" if name == self.head else None}
 
     def agent(self, name: str) -> Any:  # noqa: ANN401
         """A host's supervisor, started anew."""
         root = self.path / name
         files = gang_kept.Files(self.config(name), root, root / "gang/kept")
-        return gang_agent.Agent(self.config(name), self.hosts[name], lambda: self.now, files, root / "run")
+        return gang_agent.Agent(
+            self.config(name), self.hosts[name], lambda: self.now, files, root / "run", tell=self.told.append
+        )
 
     def conducted(self) -> Any:  # noqa: ANN401
         """The head's conductor, started anew."""
-        config = self.config(NAMES[0])
+        config = self.config(self.head)
         self.liveness = gang_liveness.Liveness(self.api, config["liveness"], lambda: self.now, threads=False)
         self.store = gang_store.Store(config, self.path / "state", self.path / "run")
         clock = lambda: self.now  # noqa: E731
@@ -231,7 +247,7 @@ class World:
 
     def serves(self) -> bool:
         """Whether an engine answers."""
-        return self.hosts[NAMES[0]].unit.get("engine") is RUNNING and NAMES[0] not in self.off
+        return self.hosts[self.head].unit.get("engine") is RUNNING and self.head not in self.off
 
     def wish(self, want: str, **told: Any) -> None:  # noqa: ANN401
         """Ask for something as gang_control does."""
@@ -247,13 +263,16 @@ class World:
             for name, agent in self.agents.items():
                 if name not in self.off:
                     agent.step()
-            if NAMES[0] not in self.off:
+            if self.head not in self.off:
                 for link in self.links.values():
                     link.ask()
                 if self.phase in ("serving", "draining"):
                     self.liveness.look()
                 self.conductor.step()
-            lives = {life for host in self.hosts.values() for life in host.processes.values()}
+            for intruder in self.intruders:
+                intruder.step()
+            hosts = [*self.hosts.values(), *(intruder.host for intruder in self.intruders)]
+            lives = {life for host in hosts for life in host.processes.values()}
             assert len(lives) <= 1, f"ranks of {lives} at once"
 
     def until(self, phase: str, seconds: float = 120) -> float:
@@ -290,6 +309,57 @@ class World:
             self.hosts[name].boots += 1
             (self.path / name / "run/agent.json").unlink(missing_ok=True)
             self.agents[name] = self.agent(name)
-            if name == NAMES[0]:
+            if name == self.head:
                 (self.path / "run/gang.json").unlink(missing_ok=True)
                 self.conductor = self.conducted()
+
+
+class Intruder:
+    """A head that was replaced while it was off, and comes back with the configuration that it had."""
+
+    def __init__(self, world: World, name: str, hosts: dict[str, str]) -> None:
+        self.world, self.path = world, world.path / f"former {name}"
+        self.config = {**world.settings, "head": name, "host": name, "hosts": hosts, "engine_unit": "engine"}
+        self.host = MadeHost(world, name)
+        self.described("g0")
+        self.agent = self.begun()
+        self.links = {other: MadeLink(world, other, source=hosts[name]) for other in hosts}
+        self.links[name].agent = self.agent
+        self.told: list[str] = []
+        self.conductor = self.conducted()
+        world.intruders.append(self)
+
+    def described(self, generation: str) -> None:
+        """What its last deploy described."""
+        file = self.path / "etc/gx10/generation.env"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"GX10_GENERATION={generation}\n")
+
+    def begun(self) -> Any:  # noqa: ANN401
+        """Its own part."""
+        files = gang_kept.Files(self.config, self.path, self.path / "gang/kept")
+        return gang_agent.Agent(
+            self.config, self.host, lambda: self.world.now, files, self.path / "run", tell=lambda _: None
+        )
+
+    def conducted(self) -> Any:  # noqa: ANN401
+        """Its conductor."""
+        clock = lambda: self.world.now  # noqa: E731
+        liveness = gang_liveness.Liveness(self.world.api, self.config["liveness"], clock, threads=False)
+        store = gang_store.Store(self.config, self.path / "state", self.path / "run")
+        return gang_conductor.Conductor(
+            self.config, self.links, liveness, MadeDoor(), store, clock=clock, wall=clock, tell=self.told.append
+        )
+
+    def step(self) -> None:
+        """What it does in a moment."""
+        self.agent.step()
+        for link in self.links.values():
+            link.ask()
+        self.conductor.step()
+
+    @property
+    def phase(self) -> str:
+        """Its phase."""
+        phase: str = self.conductor.now["phase"]
+        return phase

@@ -20,7 +20,7 @@ from gx10.reconcile.policy import JOURNAL_FILE, RUN, Hold, Policy
 from gx10.settings import PROJECT
 
 OPERATIONS = PROJECT / "gx10/operations"
-HOST_SIDE = {"put", "put_block", "put_key"}
+HOST_SIDE = {"put", "put_away", "put_block", "put_key"}
 """Programs for hosts, run as text."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .gang_world import DEAD, NAMES, World
+from .gang_world import CONFIG, DEAD, NAMES, START_SECONDS, World
 
 HEAD, WORKER = NAMES[0], NAMES[2]
 
@@ -393,6 +393,58 @@ def test_the_generation_that_was_put_back_is_not_undone_again(world: World) -> N
     world.wish("restart")
     world.until("failed", 900)
     assert world.conductor.past["number"] == 1 + 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("kept_for", "said"),
+    [
+        (
+            {"head": NAMES[1], "hosts": {**CONFIG["hosts"], "gx10-5": "10.0.0.5"}},
+            f"its head was {NAMES[1]}, now it is {NAMES[0]}; gx10-5 belonged to it and is no member now",
+        ),
+        ({"head": NAMES[0], "hosts": {**CONFIG["hosts"], WORKER: "10.0.0.9"}}, f"{WORKER} was at 10.0.0.9, now it is"),
+        (
+            {"head": NAMES[0], "hosts": {name: CONFIG["hosts"][name] for name in NAMES[:3]}},
+            f"{NAMES[3]} is a member now",
+        ),
+        (None, "which hosts it served on was not written down"),
+    ],
+    ids=["another head, a host more", "another address", "a host less", "unknown"],
+)
+def test_a_generation_of_another_membership_is_never_put_back_and_the_failed_gang_says_why(
+    world: World, kept_for: dict[str, object] | None, said: str
+) -> None:
+    world.pass_time(15)
+    for name, agent in world.agents.items():
+        kept = world.path / name / "gang/kept/kept.json"
+        kept.write_text(json.dumps({**json.loads(kept.read_text()), "membership": kept_for}))
+        agent.files.known = {}
+        world.describe(name, "g2")
+    world.loads = False
+    world.wish("restart")
+    world.until("failed", 400)
+    assert world.conductor.past["rolled_back"] is None
+    assert all(agent.files.described() == "g2" for agent in world.agents.values())
+    assert "generation g1 is not put back, as it cannot serve here" in world.conductor.now["spent"]
+    assert said in world.conductor.now["spent"]
+    assert world.conductor.past["number"] == 1 + 3, "the described generation has its whole budget"
+
+
+def test_attempts_and_the_last_start_are_told_to_who_waits(world: World) -> None:
+    world.pass_time(15)
+    assert world.conductor.picture()["started_in"] == pytest.approx(START_SECONDS, abs=2)
+    world.loads = False
+    world.wish("restart")
+    world.until("starting", 30)
+    assert (world.conductor.picture()["failures"], world.conductor.picture().get("failed_for")) == (0, None)
+    world.until("ending", 130)
+    world.until("starting", 30)
+    picture = world.conductor.picture()
+    assert (picture["failures"], picture["failed_for"]) == (1, "no completion within 60 s")
+    world.loads = True
+    world.until("serving")
+    world.pass_time(15)
+    assert "failed_for" not in world.conductor.picture(), "a lasting service is a new beginning"
 
 
 def test_an_incident_says_who_died_first_and_what_each_host_knows(world: World) -> None:

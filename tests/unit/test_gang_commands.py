@@ -1,24 +1,17 @@
-"""`gx10 logs` merges by time and filters by life; `gx10 why` names who died first, with evidence."""
+"""`gx10 logs` merges by time and filters by life; the verbs ask the head and pass its verdict on."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import time
-from pathlib import Path
-from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from gx10 import gang_commands, remote
+from gx10.cli import main
 from gx10.engine.description import Description, describe
 from gx10.remote import Answer
-
-from .host_side import PROGRAMS
-
-sys.path.insert(0, str(PROGRAMS))
-import gang_why
 
 
 @pytest.fixture
@@ -61,62 +54,67 @@ def test_logs_are_narrowed_down_to_a_generation_or_a_life(wanted: str, shown: bo
     assert gang_commands.of_generation(LIFE, wanted) is shown
 
 
-NOW: dict[str, Any] = {"phase": "serving", "life": "abc.8", "waiting": [], "fallback": 0, "reason": "r"}
-
-
 @pytest.mark.parametrize(
-    ("now", "told"),
+    ("message", "polled"),
     [
-        (None, "supervisor does not answer"),
-        (NOW, "The gang serves as abc.8"),
-        ({**NOW, "phase": "gathering", "waiting": ["gx10-3 does not answer"]}, "It waits: gx10-3 does not answer."),
-        ({**NOW, "phase": "failed", "spent": "4 attempts; the last: x"}, "4 attempts; the last: x. `gx10 start`"),
-        ({**NOW, "fallback": 1, "fallback_name": "without MTP"}, "fallback 1, without MTP"),
-        ({**NOW, "rolled_back": {"from": "g2", "to": "g1", "reason": "x"}}, "g2 did not start (x), so g1 was put back"),
+        ('(APIServer pid=271) INFO:     127.0.0.2:52515 - "GET /metrics HTTP/1.1" 200 OK', True),
+        ('INFO:     10.77.0.1:40000 - "GET /health HTTP/1.1" 200 OK', True),
+        ('INFO:     127.0.0.2:52515 - "GET /metrics HTTP/1.1" 500 Internal Server Error', False),
+        ('INFO:     127.0.0.1:33587 - "GET /v1/models HTTP/1.1" 200 OK', False),
+        ('INFO:     127.0.0.1:33587 - "POST /v1/chat/completions HTTP/1.1" 200 OK', False),
+        ("ValueError: GET /metrics", False),
     ],
 )
-def test_why_says_where_the_gang_stands(now: dict[str, Any] | None, told: str) -> None:
-    says = " ".join(gang_why.state({**now, "since": time.time()} if now else None))
-    assert told in says
+def test_lines_about_those_who_look_every_second_are_left_out_unless_all_are_asked_for(
+    description: Description, message: str, polled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "\n".join([entry(1, message, _SYSTEMD_UNIT="vllm-engine.service"), entry(2, "second")])
+    monkeypatch.setattr(remote, "run", lambda _description, host, _words, seconds: Answer(host, value=lines))
+    for words, shown in (([], not polled), (["--all"], True)):
+        done = CliRunner().invoke(main, ["logs", "--host", "gx10-1", *words])
+        assert (done.exit_code, message in done.stdout, "second" in done.stdout) == (0, shown, True)
 
 
-def test_why_names_who_died_first_how_and_the_last_words(tmp_path: Path) -> None:
-    evidence = {"memory": "MemAvailable: 5 kB", "kernel": ["Out of memory: Killed process 7"], "logs": {"ray": ["bye"]}}
-    record = {
-        "life": "abc.7", "time": 0, "phase": "serving", "reason": "engine on gx10-1 ended (status 0, success)",
-        "first": {"time": 0, "host": "gx10-3", "part": "ray", "how": "signal 9"}, "silent": ["gx10-4"],
-        "evidence": {"gx10-3": evidence},
-    }  # fmt: skip
-    path = tmp_path / "incidents.jsonl"
-    path.write_text(json.dumps(record) + "\n")
-    says = "\n".join(gang_why.told(gang_why.incidents(path)[-1]))
-    assert "First to end was ray on gx10-3" in says
-    assert "signal 9" in says
-    assert "No evidence came from gx10-4." in says
-    assert "kernel: Out of memory: Killed process 7" in says
-    assert "ray: bye" in says
+def test_logs_of_a_host_that_is_not_described_are_refused_with_those_there_are() -> None:
+    done = CliRunner().invoke(main, ["logs", "--host", "gx10-1", "--host", "gx10-9"])
+    assert done.exit_code == 64
+    assert done.stderr == ("There is no host 'gx10-9'; the cluster's hosts are gx10-1, gx10-2, gx10-3, gx10-4.\n")
 
 
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        (["stop"], "python3 /usr/local/lib/gx10/gang_control.py stop"),
-        (["restart", "--drain-timeout", "5"], "python3 /usr/local/lib/gx10/gang_control.py restart --drain-timeout 5"),
-        (["start", "--full"], "python3 /usr/local/lib/gx10/gang_control.py start --full"),
-    ],
-)
-def test_verbs_ask_the_heads_supervisor(command: list[str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from click.testing import CliRunner  # noqa: PLC0415
+COMMANDS = [
+    (["stop"], "/usr/local/lib/gx10/gang_control.py stop"),
+    (["restart", "--drain-timeout", "5"], "/usr/local/lib/gx10/gang_control.py restart --drain-timeout 5"),
+    (["start", "--full"], "/usr/local/lib/gx10/gang_control.py start --full"),
+    (["why"], "/usr/local/lib/gx10/gang_why.py"),
+    (["why", "--full"], "/usr/local/lib/gx10/gang_why.py --full"),
+]
 
-    from gx10.cli import main  # noqa: PLC0415
 
+@pytest.mark.parametrize(("command", "words"), COMMANDS)
+@pytest.mark.parametrize(("status", "passed_on"), [(0, 0), (1, 1), (2, 2), (3, 3), (255, 1)])
+def test_verbs_ask_the_heads_programs_and_pass_their_status_on(
+    command: list[str], words: str, status: int, passed_on: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[list[str]] = []
 
     def run(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         asked.append(argv)
-        return subprocess.CompletedProcess(argv, 1)
+        return subprocess.CompletedProcess(argv, status)
 
     monkeypatch.setattr(gang_commands.subprocess, "run", run)
     done = CliRunner().invoke(main, command)
-    assert done.exit_code == 1, "a supervisor that fails is no success"
+    assert done.exit_code == passed_on
     assert asked[0][-2:] == ["10.77.0.11", words]
+    assert ("The head gx10-1 cannot be reached" in done.stderr) is (status == 255)
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
+def test_an_interrupted_verb_says_what_goes_on_and_what_to_type(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gang_commands.subprocess, "run", run)
+    done = CliRunner().invoke(main, [verb])
+    assert done.exit_code == 130
+    assert f"The supervisor on gx10-1 goes on with `{verb}` by itself: `gx10 status`" in done.stderr
+    assert "Aborted" not in done.output

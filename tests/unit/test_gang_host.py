@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,9 +24,12 @@ from .host_side import PROGRAMS, PYTHON, SECONDS, command_on_path, run, wait_unt
 sys.path.insert(0, str(PROGRAMS))
 import gang
 import gang_agent
+import gang_control
 import gang_evidence
 import gang_kept
 import gang_liveness
+import gang_orders
+import gang_store
 import ranks
 
 LIFE = f"test{os.getpid()}.7"
@@ -154,24 +159,90 @@ def test_a_start_names_the_life_in_environment_and_journal(tmp_path: Path, monke
     assert not (tmp_path / "engine.d/60-fallback.conf").exists()
 
 
-def test_orders_and_reports_travel_over_http_and_foreign_ones_are_refused(tmp_path: Path) -> None:
-    world = World(tmp_path)
+@pytest.fixture
+def obeying(tmp_path: Path) -> Iterator[tuple[Any, int]]:
+    """A host's supervisor that takes orders at a port of this machine, where its head is as well."""
+    world = World(tmp_path, hosts={**CONFIG["hosts"], "gx10-1": "127.0.0.1"})
     server = gang.Server(("127.0.0.1", 0), gang.handler(world.agents["gx10-2"]))
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        link = gang.Link("127.0.0.1", server.server_address[1], "four")
-        link.order = {"key": "1 stop", "want": "stop"}
-        link.ask()
-        assert link.report["described"] == "g1"
-        assert world.agents["gx10-2"].order["key"] == "1 stop"
-        other = gang.Link("127.0.0.1", server.server_address[1], "five")
-        other.order = {"key": "2 stop", "want": "stop"}
-        other.ask()
-        assert other.report is None
-        assert world.agents["gx10-2"].order["key"] == "1 stop", "another cluster's head gave an order"
-    finally:
-        server.shutdown()
-        server.server_close()
+    yield world.agents["gx10-2"], server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+ORDER = {"key": "1 stop", "want": "stop", "cluster": "four", "head": "gx10-1"}
+
+
+def test_orders_and_reports_travel_over_http(obeying: tuple[Any, int]) -> None:
+    agent, port = obeying
+    link = gang.Link("127.0.0.1", port, "127.0.0.1")
+    link.order = ORDER
+    link.ask()
+    assert link.report["described"] == "g1"
+    assert agent.order["key"] == "1 stop"
+    assert agent.allegiance.foreign() == []
+
+
+@pytest.mark.parametrize(
+    ("told", "source"),
+    [({"cluster": "five"}, "127.0.0.1"), ({"head": "gx10-4"}, "127.0.0.1"), ({}, "127.0.0.9")],
+    ids=["another cluster's head", "another head", "the head's name from another address"],
+)
+def test_an_order_of_another_head_changes_nothing_and_its_sender_hears_who_is_obeyed(
+    obeying: tuple[Any, int], told: dict[str, str], source: str
+) -> None:
+    agent, port = obeying
+    before = agent.order, agent.lease_until
+    link = gang.Link("127.0.0.1", port, source)
+    link.order = {**ORDER, **told}
+    link.ask()
+    assert (agent.order, agent.lease_until) == before
+    assert link.report is None
+    assert link.refusal == {"cluster": "four", "head": "gx10-1", "address": "127.0.0.1"}
+    (sender,) = agent.allegiance.foreign()
+    assert (sender["head"], sender["address"], sender["orders"]) == (told.get("head", "gx10-1"), source, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"null", b"[]", b"\xff", b"[" * 60_000, b"{}",
+        json.dumps({**ORDER, "head": None}).encode(),
+        json.dumps({**ORDER, "head": "\x1b[2Jgx10-1"}).encode(),
+        json.dumps({**ORDER, "want": "reboot"}).encode(),
+        json.dumps({**ORDER, "want": "run", "life": "g.1", "parts": ["shell"]}).encode(),
+        json.dumps({**ORDER, "want": "run", "life": "../g.1", "parts": ["ray"]}).encode(),
+        json.dumps({**ORDER, "kill_after": "soon"}).encode(),
+        json.dumps({**ORDER, "restore": ["g1"]}).encode(),
+        b" " * 70_000 + json.dumps(ORDER).encode(),
+    ],
+)  # fmt: skip
+def test_what_is_no_order_is_refused_and_changes_nothing(obeying: tuple[Any, int], body: bytes) -> None:
+    agent, port = obeying
+    before = agent.order
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    connection.request("POST", "/", body)
+    answer = connection.getresponse()
+    assert (answer.status, "this is no order" in answer.read().decode()) == (400, True)
+    connection.close()
+    assert agent.order is before
+
+
+def test_foreign_senders_are_remembered_up_to_a_bound_and_for_a_day() -> None:
+    now, told = [0.0], []
+    allegiance = gang_orders.Allegiance(CONFIG, lambda: now[0], told.append)
+    for _ in range(3):
+        for number in range(20):
+            now[0] += 1
+            assert not allegiance.owed({"cluster": "four", "head": "gx10-4"}, f"10.0.1.{number}")
+    assert len(allegiance.foreign()) == gang_orders.SENDERS
+    now[0] += 2 * gang_orders.REMEMBERED_SECONDS
+    assert allegiance.foreign() == []
+    before = len(told)
+    for _ in range(500):
+        allegiance.owed({"cluster": "four", "head": "gx10-4"}, "10.0.1.1")
+    assert len(told) == before + 1, "one line for a sender, not one for each order"
+    assert allegiance.foreign()[0]["orders"] == 500
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -232,22 +303,33 @@ def test_the_engine_is_asked_past_the_door_and_its_own_counters_are_read() -> No
 
 
 JOURNALCTL = r"""
-import sys
+import json, sys
+def entry(text, who="docker"):
+    moment = str(int(sys.argv[sys.argv.index("--since") + 1][1:]) * 1000000)
+    print(json.dumps({"__REALTIME_TIMESTAMP": moment, "MESSAGE": text, "SYSLOG_IDENTIFIER": who}))
 if "--dmesg" in sys.argv:
-    print("2026-01-01T00:00:00 kernel: Out of memory: Killed process 4711 (ray::RayWorker)")
-    print("2026-01-01T00:00:00 kernel: usb 1-1: new device")
+    entry("Out of memory: Killed process 4711 (ray::RayWorker)")
+    entry("usb 1-1: new device")
 elif "ray" in sys.argv:
-    print("loading\n\nlast words")
+    print("no JSON")
+    entry("")
+    entry(list(b"\x1b[31mINFO:   load\xffing"))
+    entry("RuntimeError: last words")
+    entry("ray-head.service: Failed with result 'exit-code'.", "systemd")
 """
 
 
-def test_evidence_holds_kernel_lines_last_words_and_whether_memory_ran_out(
+def test_evidence_holds_kernel_lines_what_says_why_and_whether_memory_ran_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", command_on_path(tmp_path, "journalctl", JOURNALCTL)["PATH"])
-    told = gang_evidence.collect({**CONFIG, "engine_unit": None}, time.time())
-    assert len(told["kernel"]) == len(told["out_of_memory"]) == 1
-    assert told["logs"] == {"ray": ["loading", "last words"]}
+    moment = int(time.time())
+    told = gang_evidence.collect({**CONFIG, "engine_unit": None}, moment)
+    assert told["kernel"] == [[moment, "Out of memory: Killed process 4711 (ray::RayWorker)"]]
+    assert len(told["out_of_memory"]) == 1
+    assert told["telling"] == {"ray": [[moment, "RuntimeError: last words"]]}
+    logged = ["INFO:   load\ufffding", "RuntimeError: last words", "ray-head.service: Failed with result 'exit-code'."]
+    assert told["logs"] == {"ray": [[moment, text] for text in logged]}
     assert told["memory"].startswith("MemAvailable")
 
 
@@ -265,9 +347,10 @@ def test_signatures_of_memory_that_ran_out(line: str, memory: bool) -> None:
     assert bool(gang_evidence.OUT_OF_MEMORY.search(line)) is memory
 
 
-def files_of(path: Path) -> gang_kept.Files:
+def files_of(path: Path, **told: Any) -> gang_kept.Files:  # noqa: ANN401
     """Two files of a gang below a directory."""
-    return gang_kept.Files({"files": ["/etc/gx10/generation.env", "/etc/unit"]}, path, path / "kept")
+    config = {**CONFIG, "files": ["/etc/gx10/generation.env", "/etc/unit"], **told}
+    return gang_kept.Files(config, path, path / "kept")
 
 
 def describe(path: Path, generation: str) -> None:
@@ -290,10 +373,40 @@ def test_a_kept_generation_is_put_back_whole_and_another_is_never_kept_under_its
     assert (tmp_path / "etc/unit").read_text() == "unit of g1"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [{"head": "gx10-2"}, {"hosts": {"gx10-1": "10.0.0.1"}}, {"hosts": {**CONFIG["hosts"], "gx10-4": "10.0.0.99"}}],
+    ids=["another head", "fewer hosts", "another address"],
+)
+def test_a_generation_of_another_membership_is_never_put_back(tmp_path: Path, told: dict[str, Any]) -> None:
+    describe(tmp_path, "g1")
+    assert files_of(tmp_path).keep("g1")
+    describe(tmp_path, "g2")
+    assert not files_of(tmp_path, **told).restore("g1")
+    assert files_of(tmp_path, **told).described() == "g2"
+    assert files_of(tmp_path).restore("g1")
+
+
+def test_a_generation_that_was_kept_without_its_membership_is_kept_anew_before_it_is_put_back(tmp_path: Path) -> None:
+    files = files_of(tmp_path)
+    describe(tmp_path, "g1")
+    assert files.keep("g1")
+    kept = tmp_path / "kept/kept.json"
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "membership": None}))
+    files = files_of(tmp_path)
+    describe(tmp_path, "g2")
+    assert not files.restore("g1")
+    describe(tmp_path, "g1")
+    assert files.keep("g1")
+    describe(tmp_path, "g2")
+    assert files.restore("g1")
+
+
 def test_control_waits_for_what_it_asked_for(tmp_path: Path) -> None:
     env = command_on_path(tmp_path / "bin", "systemctl", "pass")
     settings = {"gang_control.WISH": Path(tmp_path / "wish.json"), "gang_control.PICTURE": Path(tmp_path / "gang.json")}
     picture: dict[str, Any] = {"phase": "starting", "life": "g.1", "waiting": [], "handled": "", "since": 0}
+    picture |= {"failures": 0, "attempts": 4}
 
     def supervise() -> None:
         assert wait_until((tmp_path / "wish.json").exists)
@@ -316,20 +429,108 @@ def test_control_waits_for_what_it_asked_for(tmp_path: Path) -> None:
     assert "gang: serving g.1 after" in done.stdout
 
 
+SERVING = {"phase": "serving", "life": "g2.3"}
+PUT_BACK = {"from": "g2", "to": "g1", "reason": "no completion"}
+
+
 @pytest.mark.parametrize(
-    ("now", "came", "why_not"),
+    ("want", "now", "came", "why_not"),
     [
-        ({"phase": "serving", "life": "g2.3"}, True, ""),
-        ({"phase": "serving", "life": "g1.3"}, False, ""),
+        ("restart", SERVING, True, ""),
+        ("restart", {**SERVING, "life": "g1.3"}, False, ""),
         (
-            {"phase": "serving", "life": "g1.3", "rolled_back": {"from": "g2", "to": "g1", "reason": "no completion"}},
-            False,
+            "restart", {**SERVING, "life": "g1.3", "rolled_back": PUT_BACK}, False,
             "generation g2 did not start, and g1 was put back: no completion",
         ),
-        ({"phase": "failed", "life": "g2.3", "spent": "4 attempts"}, False, "the budget is spent: 4 attempts"),
+        ("restart", {"phase": "failed", "life": "g2.3", "spent": "4 attempts"}, False,
+         "the budget is spent: 4 attempts"),
+        ("start", {"phase": "deposed", "life": "", "reason": "every other host obeys gx10-2"}, False,
+         "this host stands down: every other host obeys gx10-2"),
+        ("stop", {"phase": "stopped", "life": ""}, True, ""),
+        ("stop", {"phase": "deposed", "life": ""}, True, ""),
+        ("stop", {"phase": "ending", "life": ""}, False, ""),
+    ],
+)  # fmt: skip
+def test_only_what_was_asked_for_is_success(want: str, now: dict[str, Any], came: bool, why_not: str) -> None:
+    assert gang_control.done(want, now, "g2") == (came, why_not)
+
+
+AT = {"life": "g.2", "waiting": [], "since": 0, "failures": 0, "attempts": 4, "handled": "me"}
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        ({"phase": "starting", "started_in": None}, "starting g.2, for 30 s"),
+        (
+            {"phase": "starting", "failures": 1, "failed_for": "ray on gx10-3 ended (signal 9)", "started_in": 68},
+            "starting g.2, attempt 2 of 4 (the last: ray on gx10-3 ended (signal 9)), for 30 s; "
+            "the last start took 68 s",
+        ),
+        ({"phase": "ending", "reason": "no completion within 60 s"}, "ending g.2 (no completion within 60 s)"),
+        (
+            {"phase": "gathering", "failures": 2, "failed_for": "x", "waiting": ["gx10-3 is off"]},
+            "gathering g.2, attempt 3 of 4 (the last: x): gx10-3 is off",
+        ),
+        ({"phase": "serving", "failures": 1}, "serving g.2"),
     ],
 )
-def test_only_the_described_generation_is_success(now: dict[str, Any], came: bool, why_not: str) -> None:
-    import gang_control  # noqa: PLC0415
+def test_who_waits_sees_attempts_reasons_and_how_long_the_last_start_took(
+    now: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gang_control.time, "time", lambda: 30.0)
+    assert gang_control.sentence({**AT, **now}) == says
 
-    assert gang_control.done("restart", now, "g2") == (came, why_not)
+
+def waiting(pictures: list[dict[str, Any]], want: str, monkeypatch: pytest.MonkeyPatch, seconds: float = 60) -> int:
+    """Exit status of who waits while the supervisor shows pictures, one each half second."""
+    now = iter(pictures)
+    monkeypatch.setattr(gang_control, "picture", lambda: next(now))
+    clock = [0.0]
+    monkeypatch.setattr(gang_control.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(gang_control.time, "sleep", lambda spent: clock.__setitem__(0, clock[0] + spent))
+    arguments = SimpleNamespace(want=want, generation="g2", seconds=seconds)
+    status: int = gang_control.follow(arguments, "me")
+    return status
+
+
+def test_a_roll_back_and_the_budget_are_seen_and_are_statuses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    starting = {**AT, "phase": "starting", "life": "g2.3"}
+    concluded = {**starting, "phase": "gathering", "conclusion": "generation g2 did not start: g1 is put back"}
+    back = {**concluded, "phase": "serving", "life": "g1.4", "rolled_back": PUT_BACK}
+    assert waiting([starting, concluded, concluded, back], "restart", monkeypatch) == gang_control.OTHERWISE
+    said = capsys.readouterr()
+    assert said.out.count("generation g2 did not start: g1 is put back") == 1
+    assert "g1 was put back: no completion" in said.err
+    assert waiting([{**AT, "phase": "serving", "life": "g2.3"}], "start", monkeypatch) == 0
+    late = waiting([starting] * 100, "start", monkeypatch, seconds=5)
+    assert late == gang_control.LATE
+
+
+def test_an_interrupted_wait_says_that_the_supervisor_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gang_control, "ask", lambda _: "me")
+    monkeypatch.setattr(gang_control, "follow", interrupted)
+    monkeypatch.setattr(gang_control.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    monkeypatch.setattr(sys, "argv", ["gang_control.py", "restart"])
+    with pytest.raises(SystemExit) as left:
+        gang_control.main()
+    assert left.value.code == 130
+    assert "gx10-gang.service goes on with `restart`" in capsys.readouterr().err
+
+
+def test_a_host_that_is_no_head_shows_no_gang_that_it_once_had(tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    shown = [tmp_path / "gang.json", tmp_path / "metrics/gx10_gang.prom"]
+    for path in [*shown, tmp_path / "past.json"]:
+        path.touch()
+    gang_store.forget(tmp_path, tmp_path)
+    gang_store.forget(tmp_path, tmp_path)
+    assert not any(path.exists() for path in shown)
+    assert (tmp_path / "past.json").exists(), "the number of its last life only grows"

@@ -23,6 +23,7 @@ from gx10.operations.declared import DECLARED
 from gx10.reconcile.classes import ACTED_ON, Drift
 from gx10.reconcile.classify import resolved
 from gx10.reconcile.findings import Finding, Item
+from tasks import ray
 from tasks.ray import described_gang, gang_units
 
 from .host_side import PROGRAMS
@@ -49,7 +50,11 @@ class World:
     held: tuple[str, ...] = ()
     found: list[Finding] = field(default_factory=list)
     function: str = ""
-    host: Any = field(default_factory=lambda: SimpleNamespace(name=HEAD, noop=lambda _: None))
+    host: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            name=HEAD, noop=lambda _: None, print_prefix="", state=SimpleNamespace(is_executing=True)
+        )
+    )
 
     def ask(self, fact: object, on: str | None = None, *, fresh: bool = False, **asked: Any) -> dict[str, Any]:  # noqa: ANN401
         if fact is DockerState:
@@ -78,6 +83,9 @@ class World:
     def supervising(self) -> list[str]:
         question = live_question(DESCRIBED, HEAD)
         return self.look(gang.supervisor_current, unit=GANG_UNIT, digest="described", live=question)
+
+    def draining(self) -> list[str]:
+        return self.look(gang.former_head_drained, gang=GANG, unit=ENGINE_UNIT, drain_seconds=600, stop_seconds=90)
 
     @property
     def classes(self) -> dict[str, Drift]:
@@ -120,6 +128,56 @@ def test_another_generation_anywhere_takes_one_drained_restart_of_the_whole_gang
     assert f"--generation {GANG.generation()}" in command
     assert world.classes == {f"{RAY_CONTAINER} on {WORKERS[1]}": Drift.RESTART}
     assert world.found[0].found == OLDER
+
+
+@pytest.mark.parametrize("state", ["active", "activating", "deactivating"])
+def test_a_former_head_ends_its_requests_by_its_own_supervisor_and_that_is_a_restart(world: World, state: str) -> None:
+    world.host.name, world.engine = WORKERS[0], state
+    (command,) = world.draining()
+    assert command.startswith(f"{gang.CONTROL} stop --drain-timeout 600 --reason ")
+    assert command.endswith("--seconds 690")
+    assert world.classes == {f"{ENGINE_UNIT} on {WORKERS[0]}": Drift.RESTART}
+    assert world.found[0].described == f"inactive: {HEAD} is head"
+
+
+@pytest.mark.parametrize(
+    ("name", "state"), [(HEAD, "active"), (WORKERS[0], "inactive"), (WORKERS[0], "failed"), (WORKERS[0], None)]
+)
+def test_the_described_head_and_a_host_without_an_engine_are_left_alone(world: World, name: str, state: Any) -> None:  # noqa: ANN401
+    world.host.name, world.engine = name, state
+    assert (world.draining(), world.found) == ([], [])
+
+
+def test_a_drain_that_is_put_off_leaves_the_former_head_alone(world: World) -> None:
+    world.host.name = WORKERS[0]
+    world.held = (f"{ENGINE_UNIT} on {WORKERS[0]}",)
+    assert world.draining() == []
+
+
+def test_a_dry_run_says_that_a_former_head_is_drained(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.host.name, world.host.state.is_executing = WORKERS[0], False
+    assert len(world.draining()) == 1
+    assert f"{WORKERS[0]} is head no more: its running requests end first, for up to 600 s" in caplog.text
+
+
+def test_a_former_head_is_drained_before_any_file_of_the_gang_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    operations = [
+        "former_head_drained",
+        "files_described",
+        "generation_described",
+        "units_enabled",
+        "supervisor_current",
+    ]
+    for name in operations:
+        monkeypatch.setattr(ray, name, lambda operation=name, **_: called.append(operation))
+    for host in DESCRIBED.cluster.hosts:
+        called.clear()
+        monkeypatch.setattr(ray, "host", SimpleNamespace(name=host))
+        ray.ray._inner(DESCRIBED)
+        assert called == operations, "on every host, so that all wait for the former head"
 
 
 def test_a_container_started_by_hand_is_of_no_generation_whatever_its_label_says(world: World) -> None:
@@ -203,9 +261,12 @@ def test_other_drop_ins_are_told_also_of_the_supervisor_itself(world: World, mon
     assert {*gang_units(DESCRIBED, HEAD)} <= {*question["units"]}
     own = supervisor_drop_ins(DESCRIBED.cluster, HEAD)
     added = [f"/etc/systemd/system/{GANG_UNIT}.d/mine.conf", f"/run/systemd/system/{ENGINE_UNIT}.d/mine.conf"]
-    told = {"extra": {}, "others": {}, "drop_ins": {ENGINE_UNIT: [*own, added[1]], GANG_UNIT: [added[0]]}}
+    told = {
+        "extra": {}, "others": {}, "packaged": [], "fragments": {}, "beside": {GANG_UNIT: [added[0]]}, "stops": [],
+        "drop_ins": {ENGINE_UNIT: [*own, added[1]], GANG_UNIT: [added[0]]},
+    }  # fmt: skip
     monkeypatch.setattr(live, "ask", lambda *_, **__: told)
     monkeypatch.setattr(live, "host", world.host)
     monkeypatch.setattr(live, "drifted", world.drifted)
-    world.look(live.nothing_added, live=question, known={*own})
+    world.look(live.nothing_added, live=question, filters={}, known={*own})
     assert world.classes == dict.fromkeys(added, Drift.REPORT)

@@ -145,9 +145,15 @@ def test_choosing_a_recipe_changes_one_word(tmp_path: Path, old: str) -> None:
     path.write_text(FILE.replace("old-one", old))
     path.chmod(0o640)
     choice = Choice(path)
-    before = choice.change("new-one")
+    assert choice.recipe == "old-one"
+    choice.write(choice.changed("new-one"))
     assert choice.recipe == "new-one"
     assert path.read_text() == FILE.replace("old-one", "new-one")
     assert path.stat().st_mode & 0o777 == 0o640
-    choice.write(before)
-    assert path.read_text() == FILE.replace("old-one", old)
+
+
+def test_a_recipe_that_cannot_be_changed_by_its_line_alone_is_left_to_a_person(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("recipe:\n  old-one\n")
+    with pytest.raises(ValueError, match=r"mine.yaml:1: write `recipe: new-one` there yourself"):
+        Choice(path).changed("new-one")

@@ -28,8 +28,6 @@ from .host_side import command_on_path, free_port, read_json, refused
 from .test_probes import ask, nothing
 from .test_probes import run as run_probe
 
-OPERATIONS = PROBES.parents[1] / "operations"
-
 
 @pytest.fixture
 def description() -> Description:
@@ -193,14 +191,15 @@ def live(tmp_path: Path, asked: dict[str, Any], commands: dict[str, str] | None 
     return told
 
 
-def test_everything_that_lies_in_an_owned_directory_is_told_but_byte_code(tmp_path: Path) -> None:
+def test_everything_that_lies_in_an_owned_directory_is_told_byte_code_and_directories_too(tmp_path: Path) -> None:
     root = tmp_path / "owned"
     (root / "below/__pycache__").mkdir(parents=True)
     for name in ("one", "below/two", "below/__pycache__/x.pyc", ".hidden", ".x.gx10-partial"):
         (root / name).touch()
     (root / "link").symlink_to("one")
     told = live(tmp_path, {"owned": [str(root)]})
-    assert told["extra"] == {str(root): sorted(f"{root}/{name}" for name in (".hidden", "below/two", "link", "one"))}
+    lies = (".hidden", "below", "below/__pycache__", "below/__pycache__/x.pyc", "below/two", "link", "one")
+    assert told["extra"] == {str(root): sorted(f"{root}/{name}" for name in lies)}
 
 
 def test_containers_that_do_not_belong_are_told(tmp_path: Path) -> None:
@@ -302,23 +301,6 @@ def test_everything_of_the_users_that_says_what_may_be_done_as_it_is_told(tmp_pa
     assert told["user"] == {
         "home": "/nonexistent", "shell": "/usr/sbin/nologin", "groups": [], "locked": True, "expires": "",
     }  # fmt: skip
-
-
-def test_one_key_with_a_comment_is_let_in_and_lines_of_others_stay(tmp_path: Path) -> None:
-    ssh = tmp_path / ".ssh"
-    ssh.mkdir()
-    keys = ssh / "authorized_keys"
-    keys.write_text("ssh-rsa BBBB ada\nssh-ed25519 OLD gx10-reconcile@lab\n# a comment\n")
-    keys.chmod(0o600)
-    program = (OPERATIONS / "put_key.py").read_text().replace("found.pw_dir", repr(str(tmp_path)))
-    told = {"login": pwd.getpwuid(os.getuid()).pw_name, "comment": "gx10-reconcile@lab"}
-    line = 'from="10.0.0.1",restrict ssh-ed25519 NEW gx10-reconcile@lab'
-    for _ in range(2):
-        subprocess.run(
-            [sys.executable, "-c", program], input=json.dumps({**told, "line": line}), text=True, check=True, timeout=60
-        )
-        assert keys.read_text() == f"ssh-rsa BBBB ada\n# a comment\n{line}\n"
-    assert keys.stat().st_mode & 0o777 == 0o600
 
 
 # containers against their units

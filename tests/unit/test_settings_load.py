@@ -80,3 +80,46 @@ def test_a_missing_recipe_is_named_with_those_there_are(project: GoodProject) ->
 def test_the_example_has_every_key_that_a_cluster_needs() -> None:
     example = yaml.safe_load((PROJECT / "clusters/example.yaml").read_text())
     assert Cluster.model_validate(example).head == "gx10-1"
+
+
+def test_null_in_a_recipe_removes_what_the_one_it_extends_has(project: GoodProject) -> None:
+    put(project.recipe, "env.NCCL_DEBUG", "INFO")
+    put(project.recipe, "defaults.unused", 3)
+    below = {"description": "between", "env": {"VLLM_LOGGING_LEVEL": "DEBUG"}, "gx10": {"extends": "served"}}
+    above = {"defaults": {"unused": None}, "env": {"NCCL_DEBUG": None}, "mods": None, "gx10": {"extends": "between"}}
+    project.write({"recipes/between.yaml": yaml.safe_dump(below), "recipes/less.yaml": yaml.safe_dump(above)})
+    recipe, _ = load_recipe("less", project.root)
+    assert "unused" not in recipe.defaults
+    assert recipe.defaults["port"] == 8000
+    assert "NCCL_DEBUG" not in recipe.env
+    assert recipe.env["VLLM_LOGGING_LEVEL"] == "DEBUG"
+    assert recipe.mods == ()
+
+
+YAML_FAULTS = {
+    "a:\n  b: 1\n\tc: 2\n": (3, "line 3 is indented by a tab"),
+    "a: 1\n  b: 2\n": (2, "line 2 is indented by 2 spaces, line 1 above it by nothing. Check the indentation"),
+    "a:\n    b: 1\n  c: 2\n": (3, "line 3 is indented by 2 spaces, line 2 above it by 4 spaces. Check the indentation"),
+    "a:\n  - x\n  b: 1\n": (3, "line 3 is a key among the items of a list"),
+    "a: {b: 1\nc: 2\n": (1, "the { in line 1 is not closed before line 2"),
+    "b: 1\na: [1, 2\n": (2, "the [ in line 2 is not closed before line 3"),
+    'a: "x\nb: 2\n': (1, "the quote in line 1 is never closed"),
+    "a: 1\nb\nc: 2\n": (2, "line 2 is no `key: value`"),
+    "a: @x\n": (1, "no value begins with @. Put the value in quotes"),
+    "a: b: c\n": (1, "Put the whole value in quotes"),
+    "a: *x\n": (1, "a value that begins with *"),
+    "a: 1\nb: ]\n": (2, "a bracket is closed that was not opened"),
+}
+JARGON = ("block", "mapping values", "token", "scalar", "flow", "anchor", "alias", "stream", "node")
+
+
+@pytest.mark.parametrize("text", YAML_FAULTS)
+def test_a_file_that_is_no_yaml_is_told_by_its_line_and_what_to_do(project: GoodProject, text: str) -> None:
+    line, said = YAML_FAULTS[text]
+    project.write({"recipes/served.yaml": text})
+    with pytest.raises(SettingsError) as refused:
+        project.check()
+    told = str(refused.value)
+    assert told.startswith(f"recipes/served.yaml:{line}: found no valid YAML, but ")
+    assert said in told
+    assert not [word for word in JARGON if word in told.partition(", but ")[2]]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from gx10.engine import gang_files, units
 from gx10.engine.description import Description, describe
 from gx10.engine.image_inputs import LABEL
+from gx10.probes import probe_words
 from gx10.remote import Answer
 from gx10.status import gang_line, serving, status_table
 
@@ -101,3 +106,64 @@ def test_the_gang_says_what_keeps_it_from_full_service(
     answered = answers(description)
     answered["gx10-1"].value[3]["gang"] |= told
     assert shown in gang_line(description, answered).plain
+
+
+def test_a_head_that_stands_down_is_no_service(description: Description) -> None:
+    answered = answers(description)
+    answered["gx10-1"].value[3]["gang"] |= {"phase": "deposed", "reason": "every other host obeys gx10-2 (10.77.1.12)"}
+    assert "this head stands down: every other host obeys gx10-2 (10.77.1.12)" in gang_line(description, answered).plain
+    assert not serving(description, answered)
+
+
+@pytest.mark.parametrize(("silent", "shown"), [(2, "still does"), (400, "last 400 s ago")])
+def test_a_foreign_head_is_named_and_takes_nothing_from_the_service(
+    description: Description, silent: int, shown: str
+) -> None:
+    answered = answers(description)
+    sender = {
+        "head": "gx10-9", "address": "10.77.1.19", "cluster": "lab", "orders": 12, "hosts": ["gx10-1", "gx10-2"],
+        "since": 0, "last": time.time() - silent,
+    }  # fmt: skip
+    answered["gx10-1"].value[3]["gang"] |= {"foreign": [sender]}
+    says = gang_line(description, answered).plain
+    assert (
+        "foreign head gx10-9 (10.77.1.19, cluster lab): 12 orders to gx10-1, gx10-2 since 1970-01-01 00:00:00" in says
+    )
+    assert shown in says
+    assert serving(description, answered)
+
+
+@pytest.mark.parametrize(
+    ("suspension", "shown"),
+    [
+        (
+            {"reason": "new disk", "until": "2999-01-31T06:00:00+00:00", "owner": "ada"},
+            "nightly runs are suspended by ada until 2999-01-31 06:00 UTC: new disk; `gx10 resume` ends it",
+        ),
+        ({"reason": "new disk", "until": "1999-01-31T06:00:00+00:00", "owner": "ada"}, ""),
+        ("unreadable: line 1", "the suspension on the head is no object; `gx10 resume` removes it"),
+        (None, ""),
+    ],
+    ids=["on", "over", "damaged", "none"],
+)
+@pytest.mark.parametrize("supervised", [True, False])
+def test_a_suspension_is_shown_with_who_until_when_and_why(
+    description: Description, suspension: object, shown: str, supervised: bool
+) -> None:
+    answered = answers(description)
+    told = answered["gx10-1"].value[3]
+    told["suspension"], told["gang"] = suspension, told["gang"] if supervised else None
+    says = gang_line(description, answered).plain
+    assert shown in says
+    assert ("suspen" in says) is bool(shown)
+
+
+@pytest.mark.parametrize(("text", "told"), [('{"reason": "x"}', {"reason": "x"}), ("{", "unreadable"), (None, None)])
+def test_a_host_tells_the_suspension_that_it_keeps(tmp_path: Path, text: str | None, told: object) -> None:
+    path = tmp_path / "suspended.json"
+    if text:
+        path.write_text(text)
+    words = probe_words("serving", {"url": None, "suspension": str(path)})
+    answered = json.loads(subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout)
+    kept = answered["suspension"]
+    assert kept == told if not isinstance(told, str) else kept.startswith(told)

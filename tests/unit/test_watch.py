@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -21,6 +22,7 @@ from gx10.reconcile.described import (
     cluster_text,
     deployed_files,
     description_digest,
+    project_archive,
     project_files,
 )
 from gx10.reconcile.history import History
@@ -46,8 +48,9 @@ def description() -> Description:
 @pytest.fixture
 def units(description: Description, tmp_path: Path) -> Path:
     """The units in a directory, with an environment that exists."""
-    for file in watch_files.watch_files(description):
+    for file in watch_files.watch_files(description, project_archive(description)):
         text = file.content.replace(watch_files.environment(description)[0].encode(), b"/usr")
+        text = text.replace(watch_files.RESTORE.encode(), b"/usr/bin/true")
         (tmp_path / Path(file.path).name).write_bytes(text.replace(b"/usr/bin/python ", b"/usr/bin/python3 "))
     return tmp_path
 
@@ -84,16 +87,18 @@ def copied(description: Description, root: Path) -> Description:
     for name, text in deployed_files(description).items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(text)
+    Path(f"{root}.zip").write_bytes(project_archive(description))
     return describe(description.cluster.name, root)
 
 
 def test_the_copy_describes_the_same_and_would_deploy_itself_unchanged(
     description: Description, tmp_path: Path
 ) -> None:
-    copy = copied(description, tmp_path)
+    copy = copied(description, tmp_path / "project")
     assert description_digest(copy) == description_digest(description)
     assert applied_file(copy) == applied_file(description)
     assert deployed_files(copy) == deployed_files(description)
+    assert project_archive(copy) == project_archive(description)
     for host in description.cluster.hosts:
         from gx10.engine import gang_files, host_files  # noqa: PLC0415 - only here
 
@@ -128,8 +133,16 @@ def test_the_copy_is_described_exactly_as_its_owner_wrote_it_but_for_access(
     assert copied_cluster.model_dump(exclude={"access"}, exclude_unset=True) == wrote
 
 
+def test_a_file_of_the_copy_that_somebody_changed_describes_nothing(description: Description, tmp_path: Path) -> None:
+    copy = copied(description, tmp_path / "project")
+    (tmp_path / "project/deploy.py").write_text("evil")
+    (tmp_path / "project/gx10/mine.py").touch()
+    assert description_digest(copy) == description_digest(description)
+    assert deployed_files(copy) == deployed_files(description)
+
+
 def test_what_is_its_owners_alone_is_left_alone_by_the_copy(description: Description, tmp_path: Path) -> None:
-    copy = copied(description, tmp_path)
+    copy = copied(description, tmp_path / "project")
     assert (description.loaded.is_copy, copy.loaded.is_copy) == (False, True)
     assert copy.cluster.retention == description.cluster.retention
     assert ControlArchive.of(description) is not None
@@ -140,9 +153,9 @@ def test_what_is_its_owners_alone_is_left_alone_by_the_copy(description: Descrip
 def test_a_verb_that_changes_the_description_is_refused_in_the_copy(
     description: Description, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied(description, tmp_path)
+    copied(description, tmp_path / "project")
     for verb in (["serve", "lab-other"], ["lab", "up"], ["images", "lock"]):
-        monkeypatch.setattr(cli, "PROJECT", tmp_path)
+        monkeypatch.setattr(cli, "PROJECT", tmp_path / "project")
         ended = CliRunner().invoke(cli.main, verb)
         assert ended.exit_code == 64, ended.output
         assert (
@@ -157,7 +170,7 @@ def test_the_installed_command_is_what_a_shell_takes(units: Path) -> None:
 
 
 def test_the_copy_logs_in_with_its_own_key_and_knows_its_hosts(description: Description, tmp_path: Path) -> None:
-    access = copied(description, tmp_path).cluster.access
+    access = copied(description, tmp_path / "project").cluster.access
     assert (str(access.key), str(access.known_hosts)) == (watch_files.KEY, watch_files.KNOWN_HOSTS)
     assert access.ssh_config is None
 
@@ -166,8 +179,8 @@ def test_the_copy_holds_no_byte_code_and_what_pyinfra_looks_for(description: Des
     names = set(deployed_files(description))
     assert {"deploy.py", "inventory.py", "gx10/cli.py", "tests/nodes/conftest.py", "clusters/lab.yaml"} <= names
     assert not [name for name in names if "__pycache__" in name]
-    copied(description, tmp_path)
-    (found,) = tmp_path.glob("*.dist-info")
+    copied(description, tmp_path / "project")
+    (found,) = tmp_path.glob("project/*.dist-info")
     (entry,) = Distribution.at(found).entry_points
     assert (entry.group, entry.name, entry.value) == ("pyinfra.connectors", "gx10", "gx10.connector:Gx10Connector")
 
@@ -195,6 +208,24 @@ def test_an_environment_without_its_pip_is_refused_with_what_to_do(tmp_path: Pat
     arguments = ["--wheels", tmp_path / "wheels", "--lock", tmp_path / "lock", "--to", tmp_path / "env", "--path", "/x"]
     refused(run_program("environment", *arguments), "make reconcile-wheels")
     assert not (tmp_path / "env").exists()
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["refused", "after a run that died"])
+def test_an_environment_that_cannot_be_made_anew_leaves_the_old_one_in_its_place(tmp_path: Path, died: bool) -> None:
+    pip = tmp_path / "wheels/pip-1-py3-none-any.whl"
+    pip.parent.mkdir()
+    pip.write_bytes(b"no wheel")
+    (tmp_path / "lock").write_text(f"pip==1 --hash=sha256:{hashlib.sha256(b'no wheel').hexdigest()}")
+    old = tmp_path / ("env.before" if died else "env")
+    old.mkdir()
+    (old / "runs").write_text("from here")
+    if died:
+        (tmp_path / "env").mkdir()
+        (tmp_path / "env/half").touch()
+    arguments = ["--wheels", pip.parent, "--lock", tmp_path / "lock", "--to", tmp_path / "env", "--path", "/x"]
+    assert run_program("environment", *arguments).returncode == 1
+    assert [path.name for path in (tmp_path / "env").iterdir()] == ["runs"]
+    assert not (tmp_path / "env.before").exists()
 
 
 # The hook

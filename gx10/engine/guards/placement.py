@@ -9,6 +9,7 @@ from gx10.settings import Cluster, Image, Problem
 
 from ..flags import PARALLEL_SIZES
 from ..mods import MODS, known_mods, mod_name
+from ..splits import MUST_DIVIDE, in_words, products
 from ..values import closest
 from .ceilings import memory_problems
 from .kernels import kernel_problems
@@ -81,7 +82,8 @@ def _world_size(served: Served, cluster: Cluster) -> Iterator[Problem]:
         dest,
         f"tensor {tensor} x pipeline {pipeline} needs {wanted} GPUs in all, and the cluster has {gpus} "
         f"({len(cluster.hosts)} hosts x {cluster.ray.gpus})",
-        f"Make the product {gpus}: --tensor-parallel-size {gpus} alone, or with --pipeline-parallel-size.",
+        f"Make the product {gpus}: tensor x pipeline as {in_words(products(gpus))}, as far as the model can be split: "
+        f"{MUST_DIVIDE}.",
         "with too few the engine waits for half an hour; with too many a host serves nothing",
     )
 

@@ -40,6 +40,18 @@ def docker():
         "driver": info.get("Driver", ""),
         "root": info.get("DockerRootDir", "/var/lib/docker"),
         "runtimes": sorted(info.get("Runtimes") or {}),
+        "daemon": {
+            "version": info.get("ServerVersion", ""),
+            "storage driver": info.get("Driver", ""),
+            "data root": info.get("DockerRootDir", ""),
+            "cgroup driver": info.get("CgroupDriver", ""),
+            "cgroup version": info.get("CgroupVersion", ""),
+            "default runtime": info.get("DefaultRuntime", ""),
+            **{
+                f"runtime {name}": " ".join([runtime.get("path") or "", *(runtime.get("runtimeArgs") or [])]).strip()
+                for name, runtime in (info.get("Runtimes") or {}).items()
+            },
+        },
     }
 
 

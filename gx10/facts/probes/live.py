@@ -1,9 +1,11 @@
 """What runs on a host, as opposed to what its files say: argv[1] is JSON; prints one JSON object.
 
 {"nft": {"table", "text"}, "containers": [name], "services": [unit], "owned": [directory], "units": [unit],
+"unit_path": [directory], "calendars": {timer: calendar}, "daemon": unit, "daemon_files": [path], "record": path,
 "free": [path]}
 
-Sources: nft in an empty network namespace, `docker ps`, /proc, /run, /proc/driver, uname, timedatectl.
+Sources: nft in an empty network namespace, `docker ps`, `systemctl show`, the directories that systemd reads, /proc,
+/run, /proc/driver, uname.
 """
 
 import hashlib
@@ -11,11 +13,17 @@ import json
 import os
 import pathlib
 import platform
+import re
+import shlex
 import subprocess
 import sys
 import time
 
 asked = json.loads(sys.argv[1])
+PROPERTIES = (
+    "Id", "LoadState", "ActiveState", "SubState", "MainPID", "FragmentPath", "DropInPaths", "ExecStart",
+    "EnvironmentFiles", "TimersCalendar", "TimersMonotonic", "NextElapseUSecRealtime",
+)  # fmt: skip
 
 
 def output(*argv, stdin=None, fine=(0,)):
@@ -48,15 +56,31 @@ def others(names):
     return {name: image for name, image in rows if name not in names}
 
 
-def main_processes(units):
-    told = output("systemctl", "show", "--property", "Id,MainPID", "--", *units).strip().split("\n\n")
-    return {unit: int(block.split("MainPID=", 1)[1].split()[0]) for unit, block in zip(units, told, strict=True)}
+def shown(units):
+    """What systemd holds of units, by the name they were asked for: property to the values of its lines."""
+    if not units:
+        return {}
+    blocks = output("systemctl", "show", "--property", ",".join(PROPERTIES), "--", *units).strip().split("\n\n")
+    if len(blocks) != len(units):
+        sys.exit(f"systemctl show: {len(blocks)} answers for {len(units)} units")
+    told = {}
+    for unit, block in zip(units, blocks, strict=True):
+        told[unit] = {}
+        for line in block.splitlines():
+            name, _, value = line.partition("=")
+            told[unit].setdefault(name, []).append(value)
+    return told
+
+
+def one(properties, name):
+    return properties.get(name, [""])[0]
 
 
 def deleted(units):
     """Units whose main process runs an executable, or maps a library, that is no longer the file on disk."""
     found = {}
-    for unit, process in main_processes(units).items() if units else ():
+    for unit in units:
+        process = int(one(SHOWN[unit], "MainPID") or 0)
         if not process:
             continue
         try:
@@ -76,29 +100,142 @@ def deleted(units):
 
 
 def extra(directories):
-    """Everything that lies in directories, by directory; byte code is nobody's."""
-    told = {}
-    for name in directories:
-        root = pathlib.Path(name)
-        told[name] = sorted(
-            str(path)
-            for path in root.rglob("*")
-            if "__pycache__" not in path.parts and not path.is_dir() and not path.name.endswith(".gx10-partial")
-        )
-    return told
+    """Everything that lies in directories, by directory: files, links, and directories as well, byte code too."""
+    return {
+        name: sorted(str(path) for path in pathlib.Path(name).rglob("*") if not path.name.endswith(".gx10-partial"))
+        for name in directories
+    }
 
 
 def drop_ins(units):
-    """Files that change a unit from outside, wherever systemd takes them from."""
-    if not units:
+    """Files that change a unit from outside in what systemd holds, wherever it took them from."""
+    found = {unit: shlex.split(one(SHOWN[unit], "DropInPaths")) for unit in units}
+    return {unit: paths for unit, paths in found.items() if paths}
+
+
+def names_of(unit):
+    """Names of directories whose files apply to a unit: its own, those of its prefixes, and of its type."""
+    stem, _, kind = unit.rpartition(".")
+    words = stem.split("-")
+    prefixes = ["-".join(words[:count]) + "-" for count in range(1, len(words))]
+    return [f"{name}.{kind}.d" for name in (stem, *prefixes)] + [f"{kind}.d"]
+
+
+PULLING = (".wants", ".requires", ".upholds")
+
+
+def below(directory):
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def beside(units, directories):
+    """What lies where systemd looks and bears on a unit, read already or not: texts of its name, drop-ins, links."""
+    found = {unit: [] for unit in units}
+    described = {name: unit for unit in units for name in names_of(unit)}
+    for directory in map(pathlib.Path, directories):
+        for path in below(directory):
+            name, suffix = path.name, path.suffix
+            if name in found:
+                found[name].append(str(path))
+            elif name in described:
+                found[described[name]] += [str(file) for file in below(path) if file.suffix == ".conf"]
+            elif suffix in PULLING:
+                if path.stem in found:
+                    found[path.stem] += [str(link) for link in below(path)]
+                for unit in units:
+                    if (path / unit).is_symlink() or (path / unit).exists():
+                        found[unit].append(str(path / unit))
+    return {unit: paths for unit, paths in found.items() if paths}
+
+
+def packaged(paths):
+    """Those of some paths that the distribution's packages brought."""
+    theirs = [path for path in paths if path.startswith(("/usr/lib/", "/lib/"))]
+    told = output("dpkg-query", "--search", *theirs, fine=(0, 1)) if theirs else ""
+    return [path for path in theirs if any(line.endswith(f": {path}") for line in told.splitlines())]
+
+
+def fragments(units):
+    """The file from which systemd holds each unit that it has, and whether it is masked."""
+    held = {unit: (one(SHOWN[unit], "FragmentPath"), one(SHOWN[unit], "LoadState")) for unit in units}
+    return {unit: {"path": path, "load": load} for unit, (path, load) in held.items() if load != "not-found"}
+
+
+def normalized(calendar):
+    told = output("systemd-analyze", "calendar", calendar)
+    return next(line.split(": ", 1)[1].strip() for line in told.splitlines() if "Normalized form: " in line)
+
+
+def timers(calendars):
+    """When timers elapse in what systemd holds, what was described in the same spelling, and whether they wait."""
+    told = {}
+    for timer, calendar in calendars.items():
+        held = SHOWN[timer].get("TimersCalendar", [])
+        told[timer] = {
+            "calendars": [re.sub(r"^\{ OnCalendar=(.*?) ;.*\}$", r"\1", text) for text in held if text],
+            "described": normalized(calendar),
+            "monotonic": [text for text in SHOWN[timer].get("TimersMonotonic", []) if text],
+            "next": one(SHOWN[timer], "NextElapseUSecRealtime"),
+            "active": one(SHOWN[timer], "ActiveState"),
+            "sub": one(SHOWN[timer], "SubState"),
+        }
+    return told
+
+
+def digest_of(name):
+    try:
+        return hashlib.sha256(pathlib.Path(name).read_bytes()).hexdigest()[:12]
+    except OSError:
+        return "absent"
+
+
+def keys_of(name):
+    """Digests of the keys of a JSON file, whatever its order and spelling."""
+    try:
+        text = pathlib.Path(name).read_text()
+    except OSError:
         return {}
-    told = output("systemctl", "show", "--property", "Id,DropInPaths", "--", *units).strip().split("\n\n")
-    found = {}
-    for unit, block in zip(units, told, strict=True):
-        paths = block.split("DropInPaths=", 1)[1].split("\n", 1)[0].split() if "DropInPaths=" in block else []
-        if paths:
-            found[unit] = paths
-    return found
+    try:
+        keys = json.loads(text or "{}")
+    except ValueError:
+        keys = None
+    if not isinstance(keys, dict):
+        return {f"{name}": f"no JSON object, {short(text)}"}
+    return {f"{name}: {key}": short(json.dumps(value, sort_keys=True)) for key, value in keys.items()}
+
+
+def daemon(unit, files):
+    """What configures a daemon, as names and digests: its command and files in systemd, and its own files."""
+    if not unit:
+        return {}
+    held = SHOWN[unit]
+    told = {}
+    for text in held.get("ExecStart", []):
+        if argv := re.search(r"argv\[\]=(.*?) ; ignore_errors=", text):
+            told["command"] = argv[1]
+    for name in shlex.split(one(held, "DropInPaths")):
+        told[f"drop-in {name}"] = digest_of(name)
+    for text in held.get("EnvironmentFiles", []):
+        name = text.rpartition(" (")[0] or text
+        if name:
+            told[f"environment {name}"] = digest_of(name)
+    if path := one(held, "FragmentPath"):
+        told["unit"] = path
+    for name in files:
+        told |= keys_of(name)
+    return told
+
+
+def record(name):
+    """A JSON object that was noted on this host, or None."""
+    try:
+        told = json.loads(pathlib.Path(name).read_text()) if name else None
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def driver():
@@ -129,14 +266,23 @@ def free(paths):
     return told
 
 
+own, services, watched = asked.get("units", []), asked.get("services", []), asked.get("daemon", "")
+SHOWN = shown(list(dict.fromkeys([*own, *services, *asked.get("calendars", {}), *([watched] if watched else [])])))
+lying = beside(own, asked.get("unit_path", []))
 print(
     json.dumps(
         {
             "nft": nft(**asked["nft"]) if asked.get("nft") else None,
             "others": others(asked.get("containers", [])),
-            "deleted": deleted(asked.get("services", [])),
+            "deleted": deleted(services),
             "extra": extra(asked.get("owned", [])),
-            "drop_ins": drop_ins(asked.get("units", [])),
+            "drop_ins": drop_ins(own),
+            "beside": lying,
+            "packaged": packaged(sorted({path for paths in lying.values() for path in paths})),
+            "fragments": fragments(own),
+            "timers": timers(asked.get("calendars", {})),
+            "daemon": daemon(watched, asked.get("daemon_files", [])),
+            "record": record(asked.get("record", "")),
             "driver": driver(),
             "kernel": kernels(),
             "clock": time.time(),

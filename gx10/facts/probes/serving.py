@@ -1,6 +1,7 @@
-"""Memory of a host, what its engine's API serves, and what the head's supervisor says of the gang.
+"""Memory of a host, what its engine's API serves, what the head's supervisor says of the gang, and a suspension.
 
-argv[1] is JSON {"url"}; prints one JSON object.
+argv[1] is JSON {"url", "suspension"}, both null or absent where the host is not asked for them; prints one JSON object.
+A suspension that cannot be read is told as a text, which is none.
 """
 
 import http.client
@@ -10,7 +11,8 @@ import sys
 import time
 import urllib.request
 
-url = json.loads(sys.argv[1])["url"]
+asked = json.loads(sys.argv[1])
+url = asked["url"]
 # The API is this host's own: a proxy that the environment names must not be asked for it.
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -34,4 +36,19 @@ try:
     gang = json.loads(picture.read_text())["picture"] if time.time() - picture.stat().st_mtime < 60 else None
 except (OSError, ValueError, LookupError):
     gang = None
-print(json.dumps({"gang": gang, "models": models(), "memory": told, "described": described}))
+
+
+def suspension():
+    if not asked.get("suspension"):
+        return None
+    try:
+        return json.loads(pathlib.Path(asked["suspension"]).read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"unreadable: {error}"
+
+
+print(
+    json.dumps({"suspension": suspension(), "gang": gang, "models": models(), "memory": told, "described": described})
+)

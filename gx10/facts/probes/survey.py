@@ -1,8 +1,8 @@
-"""Many probes in one process: argv[1] is JSON {"programs": packed, "questions": [[name, asked]]}; one line for each.
+"""Many probes in one process: argv[1] is JSON {"packed", "questions": [[name, asked]]}; one line for each.
 
-`packed` are the probes' texts by name, as JSON, compressed, in base 64. Python starts once and reads its libraries
-once; each probe runs in a child of its own, so that it ends, or fails, for itself alone. Then its line is null: whoever
-asks it again, alone, hears why.
+`packed` is JSON {"modules": [[name, text]], "programs": {name: text}}, compressed, in base 64: the probes' texts, and
+what they import. Python starts once and reads its libraries once; each probe runs in a child of its own, so that it
+ends, or fails, for itself alone. Then its line is null: whoever asks it again, alone, hears why.
 """
 
 import base64
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+import types
 import zlib
 
 # What probes import, so that no child has to.
@@ -38,7 +39,13 @@ def answered(program, asked):
 
 
 question = json.loads(sys.argv[1])
-texts = json.loads(zlib.decompress(base64.b64decode(question["programs"])))
-programs = {name: compile(text, name, "exec") for name, text in texts.items()}
+packed = json.loads(zlib.decompress(base64.b64decode(question["packed"])))
+for name, text in packed["modules"]:
+    module = sys.modules[name] = types.ModuleType(name)
+    try:
+        exec(compile(text, name, "exec"), module.__dict__)  # noqa: S102 - a text of this package
+    except Exception:  # noqa: BLE001 - only the probes that use it fail
+        del sys.modules[name]
+programs = {name: compile(text, name, "exec") for name, text in packed["programs"].items()}
 for name, asked in question["questions"]:
     print(answered(programs[name], asked), flush=True)

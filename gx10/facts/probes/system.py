@@ -1,10 +1,13 @@
 """Live state of the system: argv[1] is JSON {"sysctls", "packages", "groups", "units"}; prints one JSON object.
 
-Sources: /proc/sys, dpkg-query, /etc/group, `systemctl show`, `systemctl get-default`.
+Sources: /proc/sys, `systemd-sysctl --cat-config`, dpkg-query, /etc/group, `systemctl show`, links of enabled units,
+`systemctl get-default`.
 """
 
+import fnmatch
 import grp
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -28,6 +31,47 @@ def sysctl(name):
         return None
 
 
+SYSCTL = "/usr/lib/systemd/systemd-sysctl"
+
+
+def spelled(key):
+    """A parameter's name with dots, as it is described: where the first separator is a slash, dots mean slashes."""
+    first = next((letter for letter in key if letter in "./"), ".")
+    return key if first == "." else key.translate({ord("/"): ".", ord("."): "/"})
+
+
+def at_boot(names):
+    """What each parameter becomes at the next boot: value and file of the last assignment, as systemd-sysctl reads.
+
+    A name that is written out wins over a pattern, wherever either stands; a name alone behind `-` is left as it is.
+    """
+    if not names:
+        return {}
+    exact, patterns, file = {}, {}, ""
+    for raw in output(asked.get("systemd_sysctl", SYSCTL), "--cat-config").splitlines():
+        line = raw.strip()
+        if line.startswith("# /") and line.endswith(".conf"):
+            file = line[2:]
+        if not line or line[0] in "#;":
+            continue
+        key, equals, value = line.partition("=")
+        if not equals and not key.startswith("-"):
+            continue
+        key = spelled(key.strip().removeprefix("-").strip())
+        assigned = patterns if any(letter in key for letter in "*?[") else exact
+        assigned.pop(key, None)
+        assigned[key] = {"value": " ".join(value.split()) if equals else None, "file": file}
+    told = {}
+    for name in names:
+        told[name] = exact.get(name)
+        for pattern, assignment in patterns.items() if name not in exact else ():
+            # A star stands for one level, as in the tree below /proc/sys.
+            levels, parts = name.split("."), pattern.split(".")
+            if len(levels) == len(parts) and all(map(fnmatch.fnmatchcase, levels, parts)):
+                told[name] = assignment
+    return told
+
+
 def installed(names):
     if not names:
         return []
@@ -45,10 +89,28 @@ def members(name):
         return None
 
 
-UNIT = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Result,DropInPaths"
+UNIT = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Result,DropInPaths,FragmentPath"
 
 
-def units(names):
+def astray(unit, directory):
+    """Links that a unit's own text asks for at boot and that are absent or lead elsewhere."""
+    text = directory / unit
+    try:
+        lines = text.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    wrong = []
+    for line in lines:
+        key, _, targets = line.partition("=")
+        kind = {"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}.get(key.strip())
+        for target in targets.split() if kind else ():
+            link = directory / f"{target}.{kind}" / unit
+            if not link.is_symlink() or os.path.normpath(link.parent / link.readlink()) != str(text):
+                wrong.append(str(link))
+    return wrong
+
+
+def units(names, directory):
     """Properties of units by the name they were asked for; systemd itself tells them by Id, which an alias is not."""
     if not names:
         return {}
@@ -60,6 +122,7 @@ def units(names):
         told[name] = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if not told[name].pop("Id", ""):
             sys.exit(f"systemctl show: no answer for {name}")
+        told[name]["Astray"] = astray(name, directory)
     return told
 
 
@@ -68,9 +131,10 @@ print(
     json.dumps(
         {
             "sysctls": {name: sysctl(name) for name in asked.get("sysctls", [])},
+            "at_boot": at_boot(asked.get("sysctls", [])),
             "packages": installed(asked.get("packages", [])),
             "groups": {name: members(name) for name in asked.get("groups", [])},
-            "units": units(asked.get("units", [])),
+            "units": units(asked.get("units", []), pathlib.Path(asked.get("unit_directory", "/etc/systemd/system"))),
             "default_target": output("systemctl", "get-default", fine=(0, 1)).strip(),
         }
     )

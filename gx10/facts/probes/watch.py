@@ -1,6 +1,7 @@
 """What the reconciler needs on a host: argv[1] is JSON {"user", "key", "environment", "login", "project"}; prints JSON.
 
-Tells the host's own public key, the user, its public key, the seal and the tree of its environment, and who may log in.
+Tells the host's own public key, the user, its public key, the seal and the tree of its environment, and the lines of
+authorized_keys. One that cannot be read is an error: without its lines a key would be added to it at every run.
 """
 
 import grp
@@ -60,21 +61,39 @@ def environment(name):
 def authorized(login):
     path = pathlib.Path(pwd.getpwnam(login).pw_dir, ".ssh/authorized_keys")
     try:
-        return path.read_text().splitlines()
-    except OSError:
+        text = path.read_bytes().decode(errors="surrogateescape")
+    except FileNotFoundError:
         return []
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def files(root):
-    """Digest and mode of every file of a directory; byte code is nobody's."""
+    """Digest, mode and owner of everything in a directory, and of itself as `.`: byte code and links as well."""
+    top = pathlib.Path(root)
+    if not top.is_dir():
+        return {}
     told = {}
-    for path in sorted(pathlib.Path(root).rglob("*")):
-        if "__pycache__" in path.parts or (path.is_dir() and not path.is_symlink()):
-            continue
+    for path in [top, *(() if top.is_symlink() else sorted(top.rglob("*")))]:
         found = path.lstat()
-        digest = "link" if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
-        told[str(path.relative_to(root))] = [digest, format(found.st_mode & 0o7777, "o"), found.st_uid]
+        if path.is_symlink():
+            digest = "link"
+        elif path.is_dir():
+            digest = "directory"
+        else:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "other"
+        told[str(path.relative_to(top))] = [digest, format(found.st_mode & 0o7777, "o"), found.st_uid]
     return told
+
+
+def restored(name):
+    """What was put back before a run and is not told yet; a note that cannot be read was written by somebody else."""
+    try:
+        told = json.loads(pathlib.Path(name).read_text())
+        return {str(path): str(state) for path, state in told.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError):
+        return {name: "no note that can be read"}
 
 
 login = asked["login"]
@@ -86,7 +105,8 @@ print(
             "key": public_key(asked["key"]),
             "environment": environment(asked["environment"]) if asked["environment"] else None,
             "project": files(asked["project"]) if asked["project"] else {},
-            "authorized": [line for line in authorized(login) if line.endswith(asked["comment"])],
+            "restored": restored(asked["restored"]) if asked.get("restored") else {},
+            "authorized": authorized(login),
         }
     )
 )

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BEsXpycache_prefix=/dev/null
 """Image archives on a host: layers stored once by their content, an image as a manifest over them.
 
     archive.py save REFERENCE --archive DIR --image NAME.json       docker save, split into blobs

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BI
 """Asks the served model for a completion, because neither a port nor /health nor a running container means ready.
 
     completion.py --url URL --model NAME [--wait SECONDS] [--prompt TEXT] [--tokens N] [--metrics] [--past-door]

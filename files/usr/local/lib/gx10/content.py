@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BEsXpycache_prefix=/dev/null
 """Large content on a host: described by a manifest, moved file by file, proven by hash before it gets its name.
 
     content.py stage  --source DIR --to DIR --name NAME       copy a directory whole, with its manifest

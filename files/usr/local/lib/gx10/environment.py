@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BI
 """Makes a Python environment from locked wheels, with no index and no other source.
 
     environment.py --wheels DIR --lock FILE --to DIR --path DIR
@@ -28,16 +28,24 @@ def run(*words):
 
 
 def tree(root):
-    """Digest of every file by name, size, time and mode: what changes when somebody touches one."""
+    """Digest of everything by name, size, time, mode and owner: what changes when somebody touches or adds something.
+
+    Byte code is part of it: Python loads it in place of what it was made from. A directory counts by its name, mode
+    and owner, a link by where it leads.
+    """
     digest = hashlib.sha256()
     for directory, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if name != "__pycache__")
-        for name in sorted(files):
+        names.sort()
+        for name in sorted([*names, *files]):
             path = pathlib.Path(directory, name)
             if path.name == SEAL:
                 continue
             found = path.lstat()
-            told = [str(path.relative_to(root)), found.st_size, found.st_mtime_ns, found.st_mode, found.st_uid]
+            told = [str(path.relative_to(root)), found.st_mode, found.st_uid]
+            if path.is_symlink():
+                told.append(str(path.readlink()))
+            elif name in files:
+                told += [found.st_size, found.st_mtime_ns]
             digest.update(json.dumps(told).encode())
     return digest.hexdigest()
 
@@ -62,13 +70,40 @@ def main():
     arguments = parser.parse_args()
     pip = pip_of(arguments.wheels, arguments.lock)
     root = arguments.to
-    shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     os.umask(0o022)
-    run("/usr/bin/python3", "-m", "venv", "--without-pip", root)
+    before = set_aside(root)
+    try:
+        made(root, pip, arguments)
+    except BaseException:
+        # Whoever runs from the old one, damaged as it may be, goes on doing so.
+        if before.exists():
+            shutil.rmtree(root, ignore_errors=True)
+            before.rename(root)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+    print(f"{root} holds what the lock names", flush=True)
+
+
+def set_aside(root):
+    """Move what stands there aside; where it returns to when nothing better can be made."""
+    before = root.with_name(f"{root.name}.before")
+    if before.exists() and not (root / SEAL).exists():
+        # A run that died while it made the new one: what it had moved aside is still the only whole one.
+        shutil.rmtree(root, ignore_errors=True)
+        return before
+    shutil.rmtree(before, ignore_errors=True)
+    if root.exists():
+        root.rename(before)
+    return before
+
+
+def made(root, pip, arguments):
+    """Make the environment, and seal it."""
+    run("/usr/bin/python3", "-I", "-B", "-m", "venv", "--without-pip", root)
     python = root / "bin/python"
     run(
-        *(python, pip, "install", "--quiet", "--no-index", "--find-links", arguments.wheels, "--require-hashes"),
+        *(python, "-I", pip, "install", "--quiet", "--no-index", "--find-links", arguments.wheels, "--require-hashes"),
         *("--only-binary", ":all:", "--no-deps", "--disable-pip-version-check", "--no-cache-dir"),
         *("--requirement", arguments.lock),
     )
@@ -76,7 +111,6 @@ def main():
     (site / "gx10.pth").write_text(f"{arguments.path}\n")
     sealed = {"lock": hashlib.sha256(arguments.lock.read_bytes()).hexdigest(), "tree": tree(root)}
     (root / SEAL).write_text(json.dumps(sealed))
-    print(f"{root} holds what the lock names", flush=True)
 
 
 if __name__ == "__main__":

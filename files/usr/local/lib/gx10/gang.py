@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BEsXpycache_prefix=/dev/null
 """Supervises this host's part in the gang, and on the head the gang itself.
 
     gang.py --config FILE
@@ -26,7 +26,8 @@ from gang_agent import Agent
 from gang_conductor import Conductor
 from gang_door import Door
 from gang_liveness import Api, Liveness
-from gang_store import Store
+from gang_orders import LONGEST_ANSWER, LONGEST_ORDER, read_order, read_sworn
+from gang_store import Store, forget
 
 IP_FREEBIND = 15
 ORDER_SECONDS = 3
@@ -45,19 +46,23 @@ class Server(ThreadingHTTPServer):
 
 
 def handler(agent):
-    """What answers an order with the last report."""
+    """What answers an order of the head with the last report, and another's with whom this host obeys."""
 
     class Order(BaseHTTPRequestHandler):
         timeout = 5
 
         def do_POST(self):
             try:
-                order = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                report = agent.obey(order) if order.get("cluster") == agent.config["cluster"] else None
-            except (ValueError, KeyError, TypeError):
-                report = None
-            body = json.dumps(report).encode()
-            self.send_response(200 if report else 400)
+                length = int(self.headers.get("Content-Length", ""))
+                if not 0 <= length <= LONGEST_ORDER:
+                    raise ValueError("too long")
+                order = read_order(self.rfile.read(length))
+            except ValueError as error:
+                status, answer = 400, {"error": f"this is no order: {error}"}
+            else:
+                status, answer = agent.answer(order, self.client_address[0])
+            body = json.dumps(answer).encode()
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -71,31 +76,36 @@ def handler(agent):
 class Link:
     """A host as the head knows it: the order it is to get, its last report and when that came."""
 
-    def __init__(self, address, port, cluster):
-        self.address, self.port, self.cluster = address, port, cluster
+    def __init__(self, address, port, source):
+        self.address, self.port, self.source = address, port, source
         self.order = None
         self.report = None
         self.heard = time.monotonic()
         self.offset = 0.0
+        self.refusal, self.refused = None, 0.0
+        """Whom the host says it obeys instead, and when it last said so."""
 
     def ask(self):
-        """Order once."""
+        """Order once, from the head's own fabric address: the host obeys no other."""
         if self.order is None:
             return
-        body = json.dumps({**self.order, "cluster": self.cluster})
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=ORDER_SECONDS)
+        connection = http.client.HTTPConnection(
+            self.address, self.port, timeout=ORDER_SECONDS, source_address=(self.source, 0)
+        )
         try:
-            connection.request("POST", "/", body)
-            answer = connection.getresponse()
-            report = json.loads(answer.read())
-        except (OSError, ValueError, http.client.HTTPException):
+            connection.request("POST", "/", json.dumps(self.order))
+            response = connection.getresponse()
+            answer = json.loads(response.read(LONGEST_ANSWER))
+            if response.status == 403:
+                self.refusal, self.refused = read_sworn(answer), time.monotonic()
+            elif response.status == 200:
+                # A supervisor that answers but does not get its work done is as good as silent.
+                heard, offset = time.monotonic() - answer["age"], round(answer["time"] - time.time(), 1)
+                self.report, self.heard, self.offset, self.refusal = answer, heard, offset, None
+        except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
             return
         finally:
             connection.close()
-        if answer.status == 200 and report:
-            # A supervisor that answers but does not get its work done is as good as silent.
-            self.report, self.heard = report, time.monotonic() - report["age"]
-            self.offset = round(report["time"] - time.time(), 1)
 
 
 class Own(Link):
@@ -164,7 +174,7 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     if config["host"] == config["head"]:
         links = {
-            name: Own(agent) if name == config["host"] else Link(address, config["port"], config["cluster"])
+            name: Own(agent) if name == config["host"] else Link(address, config["port"], config["address"])
             for name, address in config["hosts"].items()
         }
         liveness = Liveness(Api(config["api_port"], config["model"]), config["liveness"])
@@ -175,6 +185,10 @@ def main():
         for link in links.values():
             repeat(link.ask, 0.25 if isinstance(link, Own) else 1)
         repeat(lambda: liveness.look() if conductor.now["phase"] in ("serving", "draining") else None, 1)
+    else:
+        forget()
+        if problem := Door(config["api_port"]).move(0):
+            print(f"gang: {problem}", flush=True)
     mark(config)
     leaving = []
     signal.signal(signal.SIGTERM, lambda *_: leaving.append("term"))
@@ -186,7 +200,7 @@ def main():
     while True:
         if again:
             with agent.stepping:  # Never between noting a start and starting.
-                os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
+                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
         if leaving and until is None:
             agent.leaving = True
             until = time.monotonic() + config["drain_timeout_seconds"] + config["stop_timeout_seconds"] + 30
@@ -197,7 +211,7 @@ def main():
                 f"STATUS={conductor.now['phase']} {conductor.now['life']} {'; '.join(conductor.now['waiting'])[:200]}"
             )
         else:
-            notify(f"STATUS={agent.order['key']}")
+            notify(f"STATUS={agent.standing()}")
         if time.monotonic() - agent.stepped < STEP_SECONDS:
             notify("WATCHDOG=1")
         if until is not None and (left(agent, conductor) or time.monotonic() > until):

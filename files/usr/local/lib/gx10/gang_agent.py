@@ -19,6 +19,7 @@ import gang_evidence
 import gang_kept
 import rank_gate
 import ranks
+from gang_orders import Allegiance
 
 AGAIN_SECONDS = 15
 UNITS_SECONDS = 3
@@ -153,10 +154,12 @@ class Host:
 
 
 class Agent:
-    """Carries out orders on one host."""
+    """Carries out the head's orders on one host, and nobody else's."""
 
-    def __init__(self, config, host=None, clock=time.monotonic, files=None, run=RUN):
+    def __init__(self, config, host=None, clock=time.monotonic, files=None, run=RUN, *, tell=None):
         self.config, self.host, self.clock = config, host or Host(config), clock
+        self.tell = tell or (lambda text: print(text, flush=True))
+        self.allegiance = Allegiance(config, clock, self.tell)
         self.files = files or gang_kept.Files(config)
         self.state_path = run / "agent.json"
         self.lock = threading.Lock()
@@ -164,6 +167,7 @@ class Agent:
         self.stepped = clock()
         self.order = {"key": "", "want": "stop", "kill_after": 5}
         self.lease_until = clock() + config["lease_seconds"]
+        self.nobodys = False
         self.leaving = False
         self.ending_since, self.asked = None, {}
         self.evidence = None
@@ -182,6 +186,19 @@ class Agent:
         found = {"ray": self.config["ray_unit"]}
         return found | ({"engine": self.config["engine_unit"]} if self.config["engine_unit"] else {})
 
+    def answer(self, order, address):
+        """Answer an order that came from an address, as a status and a body."""
+        if not self.allegiance.owed(order, address):
+            return 403, {"obeys": self.allegiance.sworn}
+        return 200, self.obey(order)
+
+    def standing(self):
+        """What this host is at, in one line."""
+        if not self.nobodys:
+            return self.order["key"]
+        head, silent = self.allegiance.sworn["head"], self.clock() - self.lease_until + self.config["lease_seconds"]
+        return f"nobody's: no order of {head} for {silent:.0f} s, so no rank runs here"
+
     def obey(self, order):
         """Take an order and answer with the last report; the lease runs from now."""
         with self.lock:
@@ -198,6 +215,10 @@ class Agent:
     def _step(self):
         with self.lock:
             order, leased = self.order, self.clock() < self.lease_until
+        if leased == self.nobodys:
+            self.nobodys = not leased
+            head = "{head} ({address})".format(**self.allegiance.sworn)
+            self.tell(f"gang: {self.standing()}" if self.nobodys else f"gang: {head} gives orders")
         if not leased and order["want"] == "run":
             order = {"key": "lease over", "want": "stop", "kill_after": 0, "fault": True}
         if keep := order.get("keep"):
@@ -223,13 +244,15 @@ class Agent:
             "time": time.time(),
             "described": self.files.described(),
             "kept": self.files.kept(),
+            "kept_for": self.files.kept_for(),
             "lives": lives,
             "idle": idle,
             "started": self.started,
             "parts": {part: self._part(part, units.get(unit, {})) for part, unit in self.parts.items()},
             "memory_gib": round(self.host.memory_gib(), 1),
-            "needs": self.host.needs() if idle and order["want"] == "stop" else [],
+            "needs": self.host.needs() if idle and order["want"] == "stop" and not self.nobodys else [],
             "leaving": self.leaving,
+            "foreign": self.allegiance.foreign(),
             "evidence": self.evidence,
         }
 

@@ -10,6 +10,7 @@ two lives of one configuration differ. Phases:
     ending      the engine ends first, then every rank
     stopped     somebody wants it so
     failed      the budget is spent: somebody has to look
+    deposed     every other host obeys another head: this one orders nobody, until it is configured or asked anew
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Conductor:
         self.config, self.links, self.liveness, self.door, self.store = config, links, liveness, door, store
         self.clock, self.wall, self._tell = clock, wall, tell
         self.head = config["host"]
+        self.membership = {"head": config["head"], "hosts": config["hosts"]}
         self.past = store.past()
         self.now = store.present() or {"phase": "gathering", "life": "", "since": self.wall(), "began": clock()}
         self.now["leaving"] = False
@@ -41,6 +43,7 @@ class Conductor:
         self.orders = {}
         self.quiet_told = set()
         self.settled_at = None
+        self.refused_since = None
         if self.now["phase"] in ("draining", "ending"):
             self.now["phase"] = "ending"
         elif self.now["phase"] not in ("starting", "serving"):
@@ -53,11 +56,12 @@ class Conductor:
         """The order of every host follows from the phase alone."""
         phase, life = self.now["phase"], self.now["life"]
         for name in self.links:
-            self.orders[name] = self._order(name, phase, life)
+            silenced = phase == "deposed" and name != self.head
+            self.orders[name] = None if silenced else self._order(name, phase, life)
             self.links[name].order = self.orders[name]
 
     def _order(self, name, phase, life):
-        common = {}
+        common = {"cluster": self.config["cluster"], "head": self.head}
         if phase == "serving" and self.now.get("stable"):
             common["keep"] = life.rpartition(".")[0]
         if restore := self.now.get("restore"):
@@ -82,9 +86,8 @@ class Conductor:
 
     def _report(self, name):
         """A host's last report, if it was made under the order that holds now."""
-        link = self.links[name]
-        report = link.report
-        return report if report and report["key"] == self.orders[name]["key"] else None
+        report, order = self.links[name].report, self.orders[name]
+        return report if report and order and report["key"] == order["key"] else None
 
     def _silent(self, name):
         """For how long a host has not answered."""
@@ -94,11 +97,21 @@ class Conductor:
         """Hosts that have not answered for longer."""
         return [name for name in self.links if self._silent(name) > seconds]
 
+    def _refusal(self, name):
+        """Whom a host obeys instead of this head, as it last said; nothing where it did not say so lately."""
+        link = self.links[name]
+        if link.refusal is None or self.clock() - link.refused > self.config["silence_seconds"]:
+            return ""
+        return "{head} ({address}) of cluster {cluster}".format(**link.refusal)
+
     def _unheard(self, quiet, more):
         """That hosts do not answer, as (host, sentence); where no other is heard, the head's own cable is likelier."""
         others = [name for name in self.links if name != self.head]
         if len(others) > 1 and set(others) <= set(quiet):
             return self.head, f"no other host answers {self.head} (its own cable may be out) {more}"
+        for name in quiet:
+            if refusal := self._refusal(name):
+                return name, f"{name} obeys {refusal}, not this head"
         return quiet[0], f"{', '.join(quiet)} {'do' if len(quiet) > 1 else 'does'} not answer {more}"
 
     def _loss(self):
@@ -132,6 +145,7 @@ class Conductor:
     def step(self):
         """Judge once."""
         self._wish()
+        self._mind_refusals()
         getattr(self, f"_{self.now['phase']}")()
         self._give_orders()
         try:
@@ -153,11 +167,30 @@ class Conductor:
             "in_flight": self.liveness.in_flight,
             "misses": self.liveness.misses,
             "handled": self.past["handled"],
+            "started_in": self.past["started_in"],
+            "foreign": self._foreign(),
             "hosts": {
                 name: {"silent_seconds": round(self._silent(name), 1), **_short(link.report)}
                 for name, link in self.links.items()
             },
         }
+
+    def _foreign(self):
+        """Who else gave orders to hosts of this gang: whatever they refused, by sender."""
+        senders = {}
+        for name, link in self.links.items():
+            heard = self.wall() - self._silent(name)
+            for told in (link.report or {}).get("foreign", []):
+                first, last = heard - told["first_seconds"], heard - told["last_seconds"]
+                sender = senders.setdefault(
+                    (told["head"], told["address"]),
+                    {"head": told["head"], "address": told["address"], "cluster": told["cluster"], "orders": 0,
+                     "since": first, "last": last, "hosts": []},
+                )  # fmt: skip
+                sender["orders"] += told["orders"]
+                sender["hosts"].append(name)
+                sender.update(since=min(sender["since"], first), last=max(sender["last"], last))
+        return list(senders.values())
 
     def _fallback_name(self):
         number = self.past["fallback"]
@@ -176,6 +209,7 @@ class Conductor:
         self.past["stopped"] = wish["want"] == "stop"
         if wish["want"] != "stop":
             self.past.update(failures=[], ends=[], failed=False, rolled_back=None)
+            self._forget_attempts()
             self.now["not_before"] = 0
         self.store.remember(self.past)
         seconds = wish.get("drain_seconds")
@@ -186,8 +220,37 @@ class Conductor:
             self._end(f"`{wish['want']}` was asked for", planned=True)
         elif phase in ("gathering", "failed") and wish["want"] == "stop":
             self._enter("stopped")
-        elif phase in ("stopped", "failed") and wish["want"] != "stop":
-            self._enter("gathering")
+        elif phase in ("stopped", "failed", "deposed") and wish["want"] != "stop":
+            for link in self.links.values():
+                link.refusal = None
+            self._enter("gathering", "")
+
+    def _forget_attempts(self):
+        """A new budget begins: what ended the attempts before it is over."""
+        for key in ("failed_for", "conclusion", "not_put_back"):
+            self.now.pop(key, None)
+
+    def _mind_refusals(self):
+        """Stand down when every other host has obeyed another head for a while.
+
+        A deploy that moves the head reaches the hosts within seconds of each other, so that those which it has not
+        reached yet refuse the new head for a moment.
+        """
+        others = [name for name in self.links if name != self.head]
+        if self.now["phase"] == "deposed" or not others or not all(self._refusal(name) for name in others):
+            self.refused_since = None
+        elif self.refused_since is None:
+            self.refused_since = self.clock()
+        elif self.clock() - self.refused_since > self.config["silence_seconds"]:
+            self._stand_down(sorted({self._refusal(name) for name in others}))
+
+    def _stand_down(self, heads):
+        """End the own rank and order nobody; no attempt is spent, as none could come to anything."""
+        for key in ("incident", "restore", "engine_gone"):
+            self.now.pop(key, None)
+        self.now["planned"] = True
+        self._move_door(2)
+        self._enter("deposed", f"every other host obeys {', '.join(heads)}")
 
     def leave(self):
         """The supervisor itself is to stop, as at a shutdown: serve no more; true when every rank is gone."""
@@ -196,17 +259,22 @@ class Conductor:
             self._drain("the head is to stop")
         elif self.now["phase"] == "starting":
             self._end("the head is to stop", planned=True)
-        if self.now["phase"] not in ("gathering", "stopped", "failed"):
+        if self.now["phase"] not in ("gathering", "stopped", "failed", "deposed"):
             return False
         # A host that does not hear of it ends its rank when its lease is over.
         late = self.clock() - self.now["began"] > self.config["lease_seconds"]
         reports = {name: self._report(name) for name in self.links}
+        if self.now["phase"] == "deposed":
+            return late or bool(reports[self.head] and reports[self.head]["idle"])
         return late or self.now["phase"] != "gathering" or all(report and report["idle"] for report in reports.values())
 
     def _stopped(self):
         pass
 
     def _failed(self):
+        pass
+
+    def _deposed(self):
         pass
 
     def _gathering(self):
@@ -217,7 +285,9 @@ class Conductor:
         described = {}
         for name in self.links:
             report = self._report(name)
-            if self._silent(name) > self.config["silence_seconds"] or self.links[name].report is None:
+            if refusal := self._refusal(name):
+                waiting.append(f"{name} obeys {refusal}, not this head")
+            elif self._silent(name) > self.config["silence_seconds"] or self.links[name].report is None:
                 waiting.append(f"{name} does not answer over the fabric")
             elif report is None or not report["idle"]:
                 lives = ", ".join((report or self.links[name].report)["lives"])
@@ -251,7 +321,7 @@ class Conductor:
         self.now.update(
             life=f"{generation}.{self.past['number']}",
             boots={name: link.report["boot"] for name, link in self.links.items()},
-            deadline=self.clock() + self.config["start_timeout_seconds"] + 60,
+            begun=self.clock(), deadline=self.clock() + self.config["start_timeout_seconds"] + 60,
             planned=False, engine_gone=False, stable=False, served=0,
         )  # fmt: skip
         self.liveness.begin()
@@ -273,6 +343,7 @@ class Conductor:
         elif self._answers():
             self.liveness.begin()
             self.now["served"] = self.clock()
+            self.past["started_in"] = round(self.clock() - self.now.get("begun", self.clock()))
             self._enter("serving", "")
             self._move_door(0)
 
@@ -306,6 +377,7 @@ class Conductor:
             self.now["stable"] = True
             self.past["failures"] = []
             self.past["good"] = self.now["life"].rpartition(".")[0]
+            self._forget_attempts()
             self.store.remember(self.past)
         return None
 
@@ -384,6 +456,8 @@ class Conductor:
         self.past["failed"] = True
         spent = f"{attempts} attempts" if attempts >= budget["attempts"] else f"{ends} restarts within a day"
         self.now["spent"] = f"{spent}; the last: {self.now['reason']}"
+        if kept_back := self.now.get("not_put_back"):
+            self.now["spent"] += f"; {kept_back}"
         self.tell(f"the budget is spent: {self.now['spent']}. `gx10 start` resumes.")
         self.store.alert("failed", self.now["spent"])
         self._enter("failed")
@@ -407,6 +481,7 @@ class Conductor:
         attempt = self._attempt(incident)
         if attempt:
             self.past["failures"] = [*self.past["failures"], incident["time"]]
+            self.now["failed_for"] = incident["reason"]
             self.now["not_before"] = self.clock() + min(60, 5 * 2 ** (len(self.past["failures"]) - 1))
         failed_start = attempt and incident["starting"]
         if failed_start and out_of_memory and self.past["fallback"] < len(self.config["fallbacks"]):
@@ -416,6 +491,8 @@ class Conductor:
             self.tell(record["conclusion"])
         elif failed_start:
             self._roll_back(incident, record)
+        if record.get("conclusion"):
+            self.now["conclusion"] = record["conclusion"]
         self._spend()
         self.store.remember(self.past)
         self.store.incident({**record, "attempt": attempt, "failed": self.past["failed"]})
@@ -425,18 +502,25 @@ class Conductor:
         generation = incident["life"].rpartition(".")[0]
         good = self.past.get("good")
         if not good or good == generation or self.past.get("rolled_back"):
-            return
+            return None
         if len(self.past["failures"]) < self.config["budget"]["rollback_after"]:
-            return
-        if any((link.report or {}).get("kept") != good for link in self.links.values()):
-            record["conclusion"] = f"generation {good} is not kept on every host, so it cannot be put back"
-            return
+            return None
+        reports = [link.report or {} for link in self.links.values()]
+        if any(report.get("kept") != good for report in reports):
+            return self._keep_back(record, f"generation {good} is not kept on every host, so it cannot be put back")
+        if others := [report.get("kept_for") for report in reports if report.get("kept_for") != self.membership]:
+            changes = _changes(others[0], self.membership)
+            return self._keep_back(record, f"generation {good} is not put back, as it cannot serve here: {changes}")
         self.past["rolled_back"] = {"from": generation, "to": good, "time": self.wall(), "reason": incident["reason"]}
         self.past.update(failures=[], failed=False, fallback=0)
         self.now["restore"] = good
         record["conclusion"] = f"generation {generation} did not start: {good} is put back"
         self.tell(record["conclusion"])
         self.store.alert("rolled-back", record["conclusion"])
+        return None
+
+    def _keep_back(self, record, sentence):
+        record["conclusion"] = self.now["not_put_back"] = sentence
 
     def _move_door(self, step):
         if problem := self.door.move(step):
@@ -470,6 +554,22 @@ def _how(state):
     if state.get("ExecMainCode") in ("2", "3"):
         return f"signal {state['ExecMainStatus']}"
     return f"status {state.get('ExecMainStatus') or '0'}, {state.get('Result') or 'unknown'}"
+
+
+def _changes(was, now):
+    """How one membership became another, in words."""
+    if not was:
+        return "which hosts it served on was not written down"
+    hosts, others = now["hosts"], was["hosts"]
+    changes = [f"its head was {was['head']}, now it is {now['head']}"] if was["head"] != now["head"] else []
+    changes += [f"{name} belonged to it and is no member now" for name in sorted(others.keys() - hosts.keys())]
+    changes += [f"{name} is a member now" for name in sorted(hosts.keys() - others.keys())]
+    changes += [
+        f"{name} was at {others[name]}, now it is at {hosts[name]}"
+        for name in sorted(hosts.keys() & others.keys())
+        if hosts[name] != others[name]
+    ]
+    return "; ".join(changes)
 
 
 def _short(report):

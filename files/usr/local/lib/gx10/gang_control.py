@@ -1,10 +1,15 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BI
 """Asks the head's supervisor to start, stop or restart the gang, and tells what it is at until that is done.
 
     gang_control.py start [--full] | stop | restart  [--drain-timeout S] [--reason TEXT] [--generation G] [--seconds S]
 
 The wish is a file that the supervisor reads: it holds over restarts of everything. With --generation, success is only
-that this generation serves.
+that this generation serves. Exit status:
+
+    0    what was asked for has come about
+    2    it came out otherwise: the budget is spent, another generation was put back, the other hosts obey another head
+    3    it has not come about within --seconds; the supervisor goes on
+    130  this command was interrupted; the supervisor goes on
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ PICTURE = pathlib.Path("/run/gx10/gang.json")
 UNIT = "gx10-gang.service"
 TELL_SECONDS = 10
 STALE_SECONDS = 45
+OTHERWISE, LATE, INTERRUPTED = 2, 3, 130
 
 
 def picture(path=PICTURE):
@@ -47,7 +53,9 @@ def ask(wish, path=WISH):
 def done(want, now, generation):
     """Whether what was asked for has come about; a sentence where it will not."""
     if want == "stop":
-        return now["phase"] == "stopped", ""
+        return now["phase"] in ("stopped", "deposed"), ""
+    if now["phase"] == "deposed":
+        return False, f"this host stands down: {now['reason']}"
     serves = now["life"].rpartition(".")[0]
     if now["phase"] == "serving" and generation and serves != generation:
         put_back = now.get("rolled_back")
@@ -61,8 +69,55 @@ def done(want, now, generation):
 
 def sentence(now):
     """What the gang is at, in one line."""
-    waiting = "; ".join(now["waiting"])
-    return f"{now['phase']} {now['life']}".strip() + (f": {waiting}" if waiting else "")
+    words = f"{now['phase']} {now['life']}".strip()
+    if now["phase"] in ("gathering", "starting") and now["failures"]:
+        words += f", attempt {now['failures'] + 1} of {now['attempts']} (the last: {now.get('failed_for') or 'failed'})"
+    if now["phase"] in ("draining", "ending") and now.get("reason"):
+        words += f" ({now['reason']})"
+    if now["phase"] == "starting":
+        words += f", for {max(0, time.time() - now['since']):.0f} s"
+        words += f"; the last start took {now['started_in']} s" if now.get("started_in") else ""
+    return words + (f": {'; '.join(now['waiting'])}" if now["waiting"] else "")
+
+
+def subject(now):
+    """What must change for a new line to be due at once: not the seconds."""
+    return now["phase"], now["life"], now["failures"], tuple(now["waiting"])
+
+
+def tell(text):
+    """Say one line to whoever waits."""
+    print(f"gang: {text}", flush=True)
+
+
+def follow(arguments, name):
+    """Tell what the gang is at until the wish has come about; returns the exit status."""
+    started = told_at = time.monotonic()
+    last, conclusion = None, ""
+    while True:
+        now, moment = picture(), time.monotonic()
+        waited = f"{moment - started:.0f} s"
+        taken = now is not None and now["handled"] == name
+        if taken and now.get("conclusion") and now["conclusion"] != conclusion:
+            conclusion = now["conclusion"]
+            tell(f"{waited}, {conclusion}")
+        if taken:
+            came, why_not = done(arguments.want, now, arguments.generation)
+            if came:
+                tell(f"{sentence(now)} after {waited}")
+                return 0
+            if why_not:
+                print(f"gang: {why_not}. `gx10 why` says more.", file=sys.stderr, flush=True)
+                return OTHERWISE
+        says = sentence(now) if now else f"{UNIT} does not answer yet"
+        if moment - started > arguments.seconds:
+            print(f"gang: still {says} after {waited}. `gx10 why` says more.", file=sys.stderr, flush=True)
+            return LATE
+        concerns = subject(now) if now else None
+        if concerns != last or moment - told_at >= TELL_SECONDS:
+            last, told_at = concerns, moment
+            tell(f"{waited}, {says}")
+        time.sleep(0.5)
 
 
 def main():
@@ -79,25 +134,11 @@ def main():
     wish = {"want": arguments.want, "full": arguments.full, "reason": arguments.reason}
     wish["drain_seconds"] = arguments.drain_timeout
     name = ask(wish)
-    started = told_at = time.monotonic()
-    told = ""
-    while True:
-        now, moment = picture(), time.monotonic()
-        taken = now is not None and now["handled"] == name
-        if taken:
-            came, why_not = done(arguments.want, now, arguments.generation)
-            if came:
-                print(f"gang: {sentence(now)} after {moment - started:.0f} s", flush=True)
-                return
-            if why_not:
-                sys.exit(f"gang: {why_not}. `gx10 why` says more.")
-        says = sentence(now) if now else f"{UNIT} does not answer yet"
-        if moment - started > arguments.seconds:
-            sys.exit(f"gang: still {says} after {moment - started:.0f} s. `gx10 why` says more.")
-        if says != told or moment - told_at >= TELL_SECONDS:
-            told, told_at = says, moment
-            print(f"gang: {moment - started:.0f} s, {says}", flush=True)
-        time.sleep(0.5)
+    try:
+        sys.exit(follow(arguments, name))
+    except KeyboardInterrupt:
+        print(f"gang: interrupted; {UNIT} goes on with `{arguments.want}`.", file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

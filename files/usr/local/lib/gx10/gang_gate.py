@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BI
 """Waits until Ray's GPU total is exactly what the recipe needs, with none in use.
 
 Ray's list of nodes still names dead ones for minutes, its resource total does not; and a host that joined twice

@@ -10,8 +10,14 @@ import time
 
 STATE = pathlib.Path("/var/lib/gx10/gang")
 RUN = pathlib.Path("/run/gx10")
-INCIDENTS = 200
-PHASES = ("gathering", "starting", "serving", "draining", "ending", "stopped", "failed")
+INCIDENTS = 100
+PHASES = ("gathering", "starting", "serving", "draining", "ending", "stopped", "failed", "deposed")
+
+
+def forget(state=STATE, run=RUN):
+    """Remove what a head shows of the gang, on a host that is none: others would take it for the gang's state."""
+    for path in (run / "gang.json", state / "metrics/gx10_gang.prom"):
+        path.unlink(missing_ok=True)
 
 
 class Store:
@@ -28,7 +34,7 @@ class Store:
         """What outlives a boot."""
         fresh = {
             "number": 0, "failures": [], "ends": [], "restarts": 0, "failed": False, "stopped": False, "fallback": 0,
-            "good": None, "rolled_back": None, "handled": "",
+            "good": None, "rolled_back": None, "handled": "", "started_in": None,
         }  # fmt: skip
         past = fresh | (_read(self.state / "past.json") or {})
         now = time.time()
@@ -53,7 +59,7 @@ class Store:
         if picture["phase"] == self.last and time.monotonic() - self.noted < 1:
             return
         self.noted, self.last = time.monotonic(), picture["phase"]
-        hidden = ("hosts", "fallback_name", "attempts", "in_flight", "misses", "handled")
+        hidden = ("hosts", "fallback_name", "attempts", "in_flight", "misses", "handled", "foreign", "started_in")
         now = {key: value for key, value in picture.items() if key not in hidden}
         _write(self.run / "gang.json", json.dumps({"now": now, "picture": picture}))
         metrics = self.state / "metrics"
@@ -102,6 +108,10 @@ def metric_lines(config, picture):
         ("noted_seconds", "gauge", round(time.time(), 3)),
     ):
         yield f"# TYPE gx10_gang_{name} {kind}\ngx10_gang_{name}{{{cluster}}} {value}\n"
+    yield "# TYPE gx10_gang_foreign_orders gauge\n"
+    for sender in picture["foreign"]:
+        labels = f'head="{sender["head"]}",address="{sender["address"]}"'
+        yield f"gx10_gang_foreign_orders{{{cluster},{labels}}} {sender['orders']}\n"
     yield "# TYPE gx10_gang_host_silent_seconds gauge\n"
     for host, told in picture["hosts"].items():
         yield f'gx10_gang_host_silent_seconds{{{cluster},host="{host}"}} {told["silent_seconds"]}\n'

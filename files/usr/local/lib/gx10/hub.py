@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BEsXpycache_prefix=/dev/null
 """A Hugging Face repository at a pinned revision, fetched once, by the huggingface_hub of the engine's image.
 
     hub.py --repository ORG/NAME --revision COMMIT --to DIR --name NAME [--reuse DIR]

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BEsXpycache_prefix=/dev/null
 """Old images, archives, build cache and build directories of this host: named with bytes and reason, removed by name.
 
     image_gc.py plan      what would go, as JSON

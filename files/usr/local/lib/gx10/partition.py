@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BEsXpycache_prefix=/dev/null
 """The model root of a host: what lies in it, what of it may go, and the removal of exactly that.
 
     partition.py plan                  standing and plan as one JSON object; changes nothing

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BI
 """Waits until this host can carry a rank: its fabric address is up, memory is free, and a worker's head answers.
 
 rank_gate.py --address A --memory-gib N --seconds S [--head ADDRESS:PORT] [--drop-page-cache]

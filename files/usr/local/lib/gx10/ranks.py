@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BI
 """Finds and ends the ranks on this host, whether Docker answers or not.
 
     ranks.py list

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BI
 """The read-only share of a host: files of named directories over HTTP, for the other hosts on the fabric.
 
     share.py --listen ADDRESS:PORT ... --allow SUBNET ... --directory NAME=PATH ...

@@ -1,0 +1,137 @@
+#!/usr/bin/python3 -BI
+"""Puts the reconciler's copy of the project back as it was deployed, before a run and before anything of it is loaded.
+
+project.py --archive FILE --sha256 DIGEST --to DIR [--note FILE]
+
+What is not as in the archive is replaced, and whatever else lies there is removed: byte code, a library or a package of
+a module's name would be loaded in its place. With --note, what was found is kept in a file of JSON, for a run to tell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import stat
+import sys
+import zipfile
+
+
+def archived(path, digest):
+    """Contents by name; an archive that is not the deployed one is refused."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        sys.exit(f"project: {path} cannot be read ({error.strerror}). Deploy again, from where you deploy.")
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        sys.exit(
+            f"project: {path} has sha256 {found[:12]}, expected {digest[:12]}: it is not what was deployed. "
+            "Deploy again, from where you deploy."
+        )
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def state(path):
+    """What stands at a path, in words; None where nothing does."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    kind = "link" if stat.S_ISLNK(found.st_mode) else "directory" if stat.S_ISDIR(found.st_mode) else "other"
+    if stat.S_ISREG(found.st_mode):
+        kind = hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"{kind} {stat.S_IMODE(found.st_mode):o} {found.st_uid}"
+
+
+def remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def strangers(root, names, directories):
+    """The topmost of everything that does not belong."""
+    found = []
+    for directory, below, files in os.walk(root):
+        for name in [*files, *below]:
+            path = pathlib.Path(directory, name)
+            known = directories if path.is_dir() and not path.is_symlink() else names
+            if str(path.relative_to(root)) not in known:
+                found.append(path)
+        below[:] = [name for name in below if str(pathlib.Path(directory, name).relative_to(root)) in directories]
+    return found
+
+
+def put(path, text):
+    """Write a file whole."""
+    partial = path.with_name(f".{path.name}.gx10-partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as target:
+        os.fchmod(target.fileno(), 0o644)
+        target.write(text)
+        target.flush()
+        os.fsync(target.fileno())
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    partial.rename(path)
+
+
+def restore(root, files):
+    """Bring the directory to the archive's content; what was found, by path."""
+    directories = {str(parent) for name in files for parent in pathlib.PurePosixPath(name).parents}
+    touched = {}
+    for name in sorted(directories, key=len):
+        path = root / name
+        found = state(path)
+        if found == "directory 755 0":
+            continue
+        if found is not None and not found.startswith("directory"):
+            remove(path)
+        path.mkdir(parents=True, exist_ok=True)
+        os.chown(path, 0, 0)
+        path.chmod(0o755)
+        touched[str(path)] = found or "absent"
+    for path in strangers(root, set(files), directories):
+        touched[str(path)] = "nobody described it"
+        remove(path)
+    for name, text in files.items():
+        found, described = state(root / name), f"{hashlib.sha256(text).hexdigest()} 644 0"
+        if found != described:
+            put(root / name, text)
+            touched[str(root / name)] = found or "absent"
+    return touched
+
+
+def note(path, touched):
+    """Add what was found to what no run has told yet."""
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError):
+        before = {}
+    put(path, json.dumps({**before, **touched}, indent=1, sort_keys=True).encode())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archive", type=pathlib.Path, required=True)
+    parser.add_argument("--sha256", required=True)
+    parser.add_argument("--to", type=pathlib.Path, required=True)
+    parser.add_argument("--note", type=pathlib.Path)
+    arguments = parser.parse_args()
+    os.umask(0o022)
+    touched = restore(arguments.to, archived(arguments.archive, arguments.sha256))
+    if touched and arguments.note:
+        note(arguments.note, touched)
+    for path, found in touched.items():
+        print(f"{path}: {found}; put back as it was deployed", flush=True)
+
+
+if __name__ == "__main__":
+    main()

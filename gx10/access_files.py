@@ -1,0 +1,34 @@
+"""The files of this node that logging in takes: refused where they are missing, before any host is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gx10.engine.description import Description
+from gx10.remote import project_path
+from gx10.settings import Problem, SettingsError
+
+LAB = Path(".lab")
+"""Directory of the lab below the project."""
+
+
+def missing_files(description: Description) -> None:
+    """Raise SettingsError with every file below `access` that is named and not there.
+
+    Without its ssh configuration, a login would go to the addresses as they stand, on whatever network has them.
+    """
+    access, file = description.cluster.access, description.loaded.cluster_file
+    named = {"access.ssh_config": access.ssh_config, "access.key": access.key, "access.known_hosts": access.known_hosts}
+    problems = [
+        Problem(file, key, repr(str(path)), "there is no such file on this node", _remedy(path))
+        for key, path in named.items()
+        if path is not None and not project_path(description, path).is_file()
+    ]
+    if problems:
+        raise SettingsError(problems)
+
+
+def _remedy(path: Path) -> str:
+    if path.is_relative_to(LAB):
+        return "It is the lab's: run `gx10 lab up`, or name your own cluster in GX10_CLUSTER."
+    return "Correct the path: absolute, with ~, or relative to the project."

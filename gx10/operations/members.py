@@ -1,0 +1,65 @@
+"""Which hosts the cluster has had, noted on all of them; those that are gone and still hold something are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api.command import QuoteString
+
+from gx10.engine.description import Description
+from gx10.engine.members import Members, members_file
+from gx10.facts import FileStates, Kept, LiveState
+from gx10.reconcile.classes import Drift
+
+from .asking import ask
+from .commands import Command, Commands, elsewhere
+from .declared import drifted, operation
+from .files import File, put_command, told_state
+
+
+def members_question(description: Description) -> dict[str, Any]:
+    """What a host is asked for its record."""
+    return {"read": {"hosts": members_file(description)}}
+
+
+def members_known(description: Description, hosts: Iterable[str]) -> Members:
+    """The newest record of these hosts."""
+    question = members_question(description)
+    return Members.newest(ask(Kept, name, **question)["read"]["hosts"] for name in hosts)
+
+
+@operation(drift=Drift.HEAL)
+def former_programs_left(description: Description, live: Mapping[str, Any]) -> Commands:
+    """Remove programs that an earlier version of this package put here. Files that none did are told elsewhere."""
+    former = members_known(description, description.cluster.hosts).former_programs(description)
+    there = {path for paths in ask(LiveState, **live)["extra"].values() for path in paths}
+    going = [path for path in former if path in there and drifted(path, "a program of an earlier version", "absent")]
+    if not going:
+        host.noop("no program of an earlier version is left")
+        return
+    yield Command("rm", "-f", "--", *(QuoteString(path) for path in going))
+
+
+@operation(drift=Drift.HEAL)
+def members_noted(description: Description) -> Commands:
+    """Have the same record of the cluster's hosts on every host."""
+    path = members_file(description)
+    entry = File(path, members_known(description, description.cluster.hosts).with_described(description).text())
+    found = ask(FileStates, paths=[path])[path]
+    if not entry.differs(found) or not drifted(path, told_state(found), entry.described):
+        host.noop("the cluster's hosts are noted")
+        return
+    yield put_command([entry])
+
+
+@operation(drift=Drift.REPORT)
+def gone_told(description: Description) -> Commands:
+    """Tell of hosts that are no longer described and were not retired; change nothing."""
+    if elsewhere([description.cluster.head]):
+        return
+    for name in members_known(description, description.cluster.hosts).gone(description):
+        drifted(name, f"no longer described: `gx10 retire {name}` removes what is there")
+    host.noop("hosts that are gone were told")
+    yield from ()

@@ -1,0 +1,189 @@
+"""Completeness: everything that the deploy puts on a host is edited, removed, overridden and masked, and all is found.
+
+Objects and ways come from the description by `cells`, not from a list kept by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable
+
+import pytest
+
+from gx10.engine.description import describe
+from gx10.lab.lab import Lab
+from gx10.reconcile.report import OperationReport, Report
+from gx10.reconcile.verdict import Status
+
+from ..drift.nights import pairs
+from ..lab.deployment import PROJECT, gx10
+from .cells import NOT_DONE, Cell, Finder, cells, topic
+from .installed import HEAD, begin, deployed, ended, injected, night, unit
+
+pytestmark = pytest.mark.lab
+
+TABLE = PROJECT / "docs/drift-cells.md"
+PER_CALL = 40
+"""Injections that one login makes."""
+
+
+@pytest.fixture(scope="module")
+def every() -> list[Cell]:
+    """All cells."""
+    return list(cells(describe("lab")))
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, str]:
+    """What was seen of each cell, by its name; published when all are known."""
+    return {}
+
+
+def batches(of: Iterable[Cell]) -> list[list[Cell]]:
+    """Nights in which no two cells touch one topic on one host, and at most one that must come last on its host."""
+    nights: list[list[Cell]] = []
+    for cell in of:
+        for made in nights:
+            same_host = [other for other in made if other.host == cell.host]
+            if not any(topic(other) == topic(cell) or (other.alone and cell.alone) for other in same_host):
+                made.append(cell)
+                break
+        else:
+            nights.append([cell])
+    return nights
+
+
+def inject(lab: Lab, batch: list[Cell]) -> None:
+    """Do everything of a batch, host by host, in few logins; what must come last on its host comes last."""
+    for host in sorted({cell.host for cell in batch}):
+        scripts = [cell.script for cell in sorted(batch, key=lambda cell: cell.alone) if cell.host == host]
+        for place in range(0, len(scripts), PER_CALL):
+            injected(lab, host, "\n".join(f"( {script} )" for script in scripts[place : place + PER_CALL]))
+
+
+def undo(lab: Lab, batch: list[Cell]) -> None:
+    """Take back what is only reported."""
+    for cell in batch:
+        if cell.undo:
+            lab.run(cell.host, "sh", "-c", cell.undo, check=False)
+
+
+def about(report: Report, cell: Cell) -> list[OperationReport]:
+    """What was said of a cell."""
+    return [
+        entry
+        for entry in report.operations
+        if entry.host == cell.host and any(re.search(cell.subject, each.subject) for each in entry.differences)
+    ]
+
+
+def fault(report: Report, cell: Cell, *, acted: bool) -> str:
+    """What is wrong with what was said of a cell; nothing when it was found in its class and dealt with accordingly."""
+    entries = about(report, cell)
+    if not entries:
+        return "NOT FOUND"
+    rightly = [entry for entry in entries if entry.drift is cell.drift]
+    if not rightly:
+        return f"class {', '.join(entry.drift for entry in entries)}, expected {cell.drift}"
+    if not any(entry.decision is cell.decision for entry in rightly):
+        return f"{', '.join(entry.decision for entry in rightly)}, expected {cell.decision}"
+    if acted and cell.decision == "put back" and not any(entry.result == "changed" for entry in rightly):
+        return f"{', '.join(entry.result for entry in rightly)}, expected changed"
+    return ""
+
+
+def test_a_night_finds_and_deals_with_everything_that_it_can(
+    lab: Lab, every: list[Cell], verdicts: dict[str, str]
+) -> None:
+    nights = batches(cell for cell in every if cell.finder is Finder.NIGHT)
+    wrong: list[str] = []
+    for number, batch in enumerate(nights, 1):
+        started = time.monotonic()
+        try:
+            inject(lab, batch)
+            made = night(lab)
+        finally:
+            undo(lab, batch)
+        for cell in batch:
+            said = fault(made.report, cell, acted=True)
+            verdicts[cell.name] = said or f"{cell.drift}: {cell.decision}"
+            wrong += [f"night {number}: {cell.name}: {said}"] if said else []
+        reported = [cell for cell in batch if cell.undo]
+        expected = Status.DRIFTED if reported else Status.HEALED
+        predicted, applied = pairs(made.report)
+        odd = (made.report.status, predicted == applied, made.report.unpredicted) != (expected, True, [])
+        ends = f"night {number}: {made.report.status}: {made.report.reason} {made.report.unpredicted}"
+        wrong += [ends] if odd else []
+        seconds = time.monotonic() - started
+        print(f"night {number} of {len(nights)}: {len(batch)} cells, {len(wrong)} wrong, {seconds:.0f} s", flush=True)
+    quiet = night(lab)
+    assert not wrong, "\n".join(wrong)
+    assert (quiet.status, quiet.report.operations) == (0, []), quiet.report.left
+
+
+def test_whoever_deploys_finds_what_keeps_a_night_from_running(
+    lab: Lab, every: list[Cell], verdicts: dict[str, str]
+) -> None:
+    wrong: list[str] = []
+    for number, batch in enumerate(batches(cell for cell in every if cell.finder is Finder.OWNER), 1):
+        try:
+            inject(lab, batch)
+            begin(lab, check=False)
+            ended(lab)
+            if unit(lab).result == "success":
+                wrong.append(f"batch {number}: the unit claims success")
+            planned = gx10("plan", "--json")
+            report = Report.model_validate(json.loads(planned.stdout))
+            if planned.returncode != 2:
+                wrong.append(f"batch {number}: the plan ended with {planned.returncode}: {report.reason}")
+            for cell in batch:
+                said = fault(report, cell, acted=False)
+                verdicts[cell.name] = said or f"{cell.drift}: found by {Finder.OWNER}"
+                wrong += [f"batch {number}: {cell.name}: {said}"] if said else []
+        finally:
+            undo(lab, batch)
+            deployed()
+        print(f"batch {number}: {len(batch)} cells, {len(wrong)} wrong")
+    quiet = night(lab)
+    assert not wrong, "\n".join(wrong)
+    assert (quiet.status, quiet.report.operations) == (0, []), quiet.report.left
+
+
+def test_the_table_is_published(every: list[Cell], verdicts: dict[str, str]) -> None:
+    if set(verdicts) != {cell.name for cell in every}:
+        pytest.fail(f"{len(every) - len(verdicts)} cells were not run: run the whole file")
+    TABLE.write_text(published(every, verdicts), encoding="utf-8")
+
+
+def published(every: list[Cell], verdicts: dict[str, str]) -> str:
+    """The table, a row for each object and way; files of the reconciler's copy are counted in one row for each way."""
+    found = sum(not verdicts[cell.name].startswith(("NOT", "class")) for cell in every)
+    lines = [
+        "# Every object in every way",
+        "",
+        "Written by `make night` on the lab. For each object that the deploy puts on a host, what was done to it on",
+        "one of the hosts that have it, and what was made of it: by the installed night itself, or, where that cannot",
+        "run or log in any more, by `gx10 plan` where one deploys from; its unit had failed then, which is told.",
+        "",
+        f"**{len(every)} cells, {found} found: {100 * found / len(every):.0f} %.**",
+        "",
+        "| object | way | host | verdict |",
+        "| --- | --- | --- | --- |",
+    ]
+    counted: dict[tuple[str, str], int] = {}
+    for cell in every:
+        way = f"{cell.how}{f', {cell.where}' if cell.where else ''}"
+        if cell.what.name.startswith("/opt/gx10/project/"):
+            counted[way, verdicts[cell.name]] = counted.get((way, verdicts[cell.name]), 0) + 1
+        else:
+            name = cell.what.name.replace("|", "\\|")
+            lines.append(f"| {cell.what.kind} `{name}` | {way} | {cell.host} | {verdicts[cell.name]} |")
+    lines += [
+        f"| {count} files of the reconciler's copy of the project | {way} | {HEAD} | {verdict} |"
+        for (way, verdict), count in counted.items()
+    ]
+    lines += ["", "What is not done to a kind of object, and why:", ""]
+    lines += [f"- {how} of a {kind}: {reason}." for (kind, how), reason in NOT_DONE.items()]
+    return "\n".join(lines) + "\n"
