@@ -24,6 +24,8 @@ class Typed:
     """What stands on the lab for a word that the page leaves to its reader."""
     answer: str = ""
     """What is typed to its question."""
+    terminal: bool = False
+    """Whether it is typed on a terminal, without which it asks nothing."""
     at: str = ""
     """The host on which it is typed, where the page only mentions it and has no prompt."""
 

@@ -76,7 +76,7 @@ def _step(step: Step, scenario: Scenario, stage: Stage, words: Mapping[str, str]
 
 def _typed(step: Typed, scenario: Scenario, stage: Stage, words: Mapping[str, str]) -> Row:
     prompt = f"root@{step.at}# " if step.at else ""
-    said = stage.type(prompt + step.command, {**words, **step.fill}, step.answer)
+    said = stage.type(prompt + step.command, {**words, **step.fill}, step.answer, terminal=step.terminal)
     print(f"  {said.seconds:6.1f} s  {said.status:3}  {step.command}", file=sys.stderr, flush=True)
     _ended(f"{scenario.page}, {step.heading}: `{step.command}`", said, step.statuses, step.shows)
     return step, said.status, said.seconds

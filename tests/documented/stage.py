@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -71,13 +72,21 @@ class Stage:
     transcript: list[str] = field(default_factory=list)
 
     def type(
-        self, text: str, fill: Mapping[str, str] | None = None, answer: str = "", seconds: float = SECONDS
+        self,
+        text: str,
+        fill: Mapping[str, str] | None = None,
+        answer: str = "",
+        seconds: float = SECONDS,
+        *,
+        terminal: bool = False,
     ) -> Said:
         """Type a command as a page has it, where the page says; `answer` is typed to what it asks."""
         filled = fill_in(text, fill or {})
         prompt = PROMPT.match(filled)
         started = time.monotonic()
         words = self._on_host(prompt["host"], prompt["typed"]) if prompt else self._here(filled)
+        if terminal:
+            words = ["script", "--quiet", "--return", "--command", shlex.join(words), "/dev/null"]
         done = subprocess.run(
             words, cwd=self.project, env=self._environment(), input=answer, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", timeout=seconds, check=False,
