@@ -37,7 +37,7 @@ def description() -> Description:
 # reach
 
 
-def test_reach_tells_what_the_head_keeps_none_for_what_is_absent_and_a_text_for_what_cannot_be_read(
+def test_reach_tells_what_the_head_keeps_and_an_unreadable_file_from_an_absent_one(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "good").write_text('{"a": 1}')
