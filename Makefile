@@ -96,6 +96,10 @@ night: system install ## The nightly unit where it is installed: verdicts, resta
 drift: system install ## A run by hand killed at every boundary of a restart, and the page in a browser (the lab)
 	@scripts/test-drift
 
+.PHONY: docs-commands
+docs-commands: served ## Type every command of the documents in its situation, and write docs/documented-commands.md
+	@$(BIN)/python -m tests.documented.run
+
 .PHONY: prove-mods
 prove-mods: install ## Prove the mods on three published CUDA wheels of vLLM (10 GB, no GPU)
 	@$(BIN)/python -m pytest tests/wheels -q

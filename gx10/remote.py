@@ -70,7 +70,8 @@ def run(
     """Run a command on a host, with a text as its standard input; the answer holds its standard output."""
     words = [*ssh_arguments(description, host), shlex.join(command)]
     try:
-        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+        # Never this process's own input, which ssh would read away from whoever is asked something next.
+        done = subprocess.run(words, input=stdin or "", capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return Answer(host, reason=f"no answer within {seconds:g} s")
     if done.returncode == UNREACHABLE:

@@ -21,6 +21,7 @@ SUITE = "trixie"
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "docker.io", "docker-cli", "docker-buildx", "python3",
     "iproute2", "nftables", "rsync", "zstd", "aria2", "curl", "procps", "kmod", "iputils-ping", "ca-certificates",
+    "sudo",
 )
 # fmt: on
 

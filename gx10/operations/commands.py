@@ -98,11 +98,12 @@ class ControlWork(StringCommand):
 
 
 class Refusal(StringCommand):
-    """Fails on this host with a sentence, without a command having run."""
+    """Fails on this host with sentences, one a line, without a command having run."""
 
     @override
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
-        logger.error(f"{host.print_prefix}{self.get_masked_value()}")
+        for line in self.get_masked_value().splitlines():
+            logger.error(f"{host.print_prefix}{line}")
         return False, CommandOutput([])
 
 
@@ -164,5 +165,5 @@ def refuse(*sentences: str) -> Commands:
     told = [f"{host.name}: {sentence}" for sentence in sentences]
     if not host.state.is_executing:
         raise OperationError("\n".join(told))
-    for sentence in told:
-        yield Refusal(sentence)
+    # One command: pyinfra ends the operation on this host with the first that fails, and the others were never said.
+    yield Refusal("\n".join(told))

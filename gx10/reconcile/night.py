@@ -142,7 +142,8 @@ class Night:
     def _note_transfers(self) -> None:
         """What came over the fabric in this run; a host that does not tell is found by what follows."""
         for host, answer in self.tools.transfers().items():
-            told = (answer.value[0]["read"]["transfers"] if answer.ok else None) or []
+            found = answer.value[0]["read"]["transfers"] if answer.ok else None
+            told = found if isinstance(found, list) else []
             self.report.hosts[host].transfers = [
                 TransferReport(what=one["what"], bytes=one["bytes"], seconds=one["seconds"])
                 for one in told
@@ -154,7 +155,8 @@ class Night:
         if not answer.ok:
             return
         kept = answer.value[0]["read"]
-        self.report.applied_description = str((kept.get("applied") or {}).get("description", ""))
+        applied = kept.get("applied")
+        self.report.applied_description = str(applied.get("description", "")) if isinstance(applied, dict) else ""
         try:
             suspension = Suspension.read(kept.get("suspension"), now)
         except ValueError as error:

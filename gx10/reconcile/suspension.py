@@ -31,7 +31,7 @@ class Suspension:
         if told is None:
             return None
         if not isinstance(told, dict):
-            raise ValueError("the suspension on the head is no object")  # noqa: TRY004 - as all that cannot be read
+            raise ValueError(f"the suspension on the head cannot be read: {told}")  # noqa: TRY004 - as all that cannot be read
         try:
             found = cls(str(told["reason"]), datetime.fromisoformat(told["until"]), str(told["owner"]))
         except (LookupError, TypeError, ValueError) as error:

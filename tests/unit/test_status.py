@@ -141,7 +141,10 @@ def test_a_foreign_head_is_named_and_takes_nothing_from_the_service(
             "nightly runs are suspended by ada until 2999-01-31 06:00 UTC: new disk; `gx10 resume` ends it",
         ),
         ({"reason": "new disk", "until": "1999-01-31T06:00:00+00:00", "owner": "ada"}, ""),
-        ("unreadable: line 1", "the suspension on the head is no object; `gx10 resume` removes it"),
+        (
+            "unreadable: line 1",
+            "the suspension on the head cannot be read: unreadable: line 1; `gx10 resume` removes it",
+        ),
         (None, ""),
     ],
     ids=["on", "over", "damaged", "none"],

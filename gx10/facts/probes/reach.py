@@ -1,6 +1,7 @@
 """What a run asks each host before all else: argv[1] is JSON {"read": {name: path}}; prints one JSON object.
 
-Tells the clock, whether a reboot is wanted, and the JSON files that it is asked for: None where there is none.
+Tells the clock, whether a reboot is wanted, and the JSON files that it is asked for: None where there is none, a
+text where one cannot be read, which is never the same.
 """
 
 import json
@@ -14,8 +15,10 @@ asked = json.loads(sys.argv[1])
 def read(name):
     try:
         return json.loads(pathlib.Path(name).read_text())
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        return f"{name}: {error}"
 
 
 print(

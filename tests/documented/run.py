@@ -1,0 +1,62 @@
+"""Types what the documents say, scenario by scenario, and writes docs/documented-commands.md.
+
+    python -m tests.documented.run [--only WORDS] [--quick] [--list]
+
+A run of a part replaces that part of the page alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from gx10.lab.errors import LabError
+from gx10.settings import PROJECT
+
+from .cases import SCENARIOS
+from .play import played
+from .published import PAGE, Outcome, key, keys, page, published
+
+
+def main() -> None:
+    """Run, keep what was found, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="scenarios whose name holds these words")
+    parser.add_argument("--quick", action="store_true", help="the part that CI runs")
+    parser.add_argument("--list", action="store_true", help="print the names of the scenarios and end")
+    arguments = parser.parse_args()
+    named = [one for one in SCENARIOS if one.name == arguments.only]
+    wanted = named or [one for one in SCENARIOS if arguments.only in one.name and (one.quick or not arguments.quick)]
+    if arguments.list:
+        print(*(one.name for one in wanted), sep="\n")
+        return
+    failures = 0
+    for scenario in wanted:
+        print(scenario.name, flush=True)
+        with tempfile.TemporaryDirectory() as state:
+            try:
+                rows = played(scenario, Path(state))
+            except (AssertionError, LabError, subprocess.SubprocessError) as fault:
+                failures += 1
+                rows = []
+                print(f"  {fault}", flush=True)
+        outcomes = published(PAGE.read_text(encoding="utf-8"))
+        outcomes |= dict.fromkeys(keys([scenario]), Outcome())
+        outcomes |= {
+            key(scenario, step): Outcome(str(status), f"{seconds:.1f}", _commit()) for step, status, seconds in rows
+        }
+        PAGE.write_text(page(outcomes), encoding="utf-8")
+    print(f"{len(wanted) - failures} of {len(wanted)} situations are as their pages say")
+    sys.exit(int(failures > 0))
+
+
+def _commit() -> str:
+    words = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
