@@ -42,9 +42,12 @@ class Access:
             (partial / "host_keys").mkdir(parents=True, mode=0o700)
             partial.chmod(0o700)
             _make_key(partial / "id_ed25519", f"{self.names.lab} login")
-            for host in self.plan.hosts:
-                _make_key(partial / "host_keys" / host.name, host.name)
             partial.rename(self.names.ssh)
+        for host in self.plan.hosts:
+            # Also of hosts that join a lab which is there already.
+            if not self.host_key(host).with_suffix(".pub").is_file():
+                self.host_key(host).unlink(missing_ok=True)
+                _make_key(self.host_key(host), host.name)
         _write_if_different(self.names.ssh / "known_hosts", self.known_hosts())
         _write_if_different(self.names.ssh_config, self.config())
 

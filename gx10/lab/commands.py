@@ -17,7 +17,7 @@ from rich.table import Table
 
 from gx10.lab.errors import LabError
 from gx10.lab.lab import Lab
-from gx10.lab.plan import LabPlan
+from gx10.lab.plan import MOST_HOSTS, LabPlan
 from gx10.lab.progress import Progress, progress_for
 from gx10.lab.status import HostStatus
 
@@ -63,18 +63,24 @@ def _with_lab(command: Callable[Concatenate[Lab, P], None]) -> Callable[P, None]
 @click.pass_context
 def lab(context: click.Context, checkout: Path | None, required_free_gb: int) -> None:
     """Four throw-away hosts on this machine: systemd, sshd, Docker, a management and a fabric network."""
-    plan = LabPlan(required_free_gb=required_free_gb)
-    context.obj = Lab.for_checkout(checkout or checkout_of(Path.cwd()), plan)
+    context.obj = Lab.for_checkout(checkout or checkout_of(Path.cwd()), LabPlan(required_free_gb=required_free_gb))
 
 
 @lab.command()
 @click.option(
     "--hosts-only", is_flag=True, help="Leave out what a deploy to the lab imports: wheels, base image, model."
 )
+@click.option(
+    "--hosts",
+    type=click.IntRange(1, MOST_HOSTS),
+    help="How many hosts; default: as many as there are, else four, which is what clusters/lab.yaml describes.",
+)
 @_with_lab
-def up(lab: Lab, hosts_only: bool) -> None:
+def up(lab: Lab, hosts_only: bool, hosts: int | None) -> None:
     """Bring all hosts up, from whatever state; hosts that are up stay as they are."""
     _cluster_named(lab)
+    if hosts is not None:
+        lab = lab.of(hosts)
     lab.check()
     with progress_for() as progress, ThreadPoolExecutor(1) as beside:
         kit = None if hosts_only else beside.submit(_prepare_kit, progress)

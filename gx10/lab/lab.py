@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from gx10.lab import requirements, rootfs
@@ -35,7 +36,21 @@ class Lab:
     @classmethod
     def for_checkout(cls, checkout: Path, plan: LabPlan | None = None) -> Lab:
         """The lab of the checkout at this path, whether it is up or not."""
-        return cls(LabNames.for_checkout(checkout), plan or LabPlan())
+        names = LabNames.for_checkout(checkout)
+        lab = cls(names, plan or LabPlan())
+        return cls(names, replace(lab.plan, host_count=lab.existing)) if lab.existing else lab
+
+    @property
+    def existing(self) -> int:
+        """How many hosts there are: as many as have a disk."""
+        numbers = (path.name.rpartition("-")[2] for path in self.names.hosts.glob("gx10-*"))
+        return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+    def of(self, count: int) -> Lab:
+        """The same lab with so many hosts; LabError where it has more, which only `down` takes away."""
+        if count < self.existing:
+            raise LabError(f"The lab has {self.existing} hosts. `gx10 lab down` removes them, then ask for {count}.")
+        return Lab(self.names, replace(self.plan, host_count=count))
 
     @property
     def ssh_config(self) -> Path:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from gx10.lab.errors import LabError
 
+MOST_HOSTS = 8
+"""Addresses would allow more; one machine's memory hardly does."""
 NetworkName = Literal["management", "fabric"]
 
 
@@ -59,6 +61,7 @@ class LabPlan:
     """The lab's hosts and networks. `clusters/lab.yaml` describes the same hosts from the outside."""
 
     host_count: int = 4
+    """As many as clusters/lab.yaml describes; `gx10 lab up --hosts` makes another number."""
     management: NetworkPlan = NetworkPlan("management", "mgmt0", "10.77.0", 1500, "10.77.0.1")
     # Jumbo frames as on the ConnectX-7 fabric; the machine has no address there, as a controller has none.
     fabric: NetworkPlan = NetworkPlan("fabric", "fabric0", "10.77.1", 9000, None)

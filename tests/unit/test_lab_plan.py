@@ -9,6 +9,7 @@ import pytest
 from gx10.lab import requirements, rootfs
 from gx10.lab.access import Access
 from gx10.lab.errors import LabError
+from gx10.lab.lab import Lab
 from gx10.lab.mounts import file_system_of, mounts_under, parse
 from gx10.lab.names import LabNames
 from gx10.lab.plan import LabPlan
@@ -128,3 +129,16 @@ def test_the_file_system_of_a_path_is_that_of_the_nearest_mount() -> None:
     assert file_system_of(Path("/srv/other"), mounts) == "ext4"
     assert file_system_of(Path("/srv/my labs/x"), mounts) == "xfs"
     assert file_system_of(Path("/srv/my labs/é/.labs/x"), mounts) == "tmpfs"
+
+
+def test_a_lab_has_as_many_hosts_as_there_are_or_were_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    lab = Lab.for_checkout(tmp_path)
+    assert (lab.existing, len(lab.plan.hosts)) == (0, 4)
+    assert [host.name for host in lab.of(2).plan.hosts] == ["gx10-1", "gx10-2"]
+    for name in ("gx10-1", "gx10-2"):
+        (lab.names.hosts / name).mkdir(parents=True)
+    assert len(Lab.for_checkout(tmp_path).plan.hosts) == 2
+    assert len(Lab.for_checkout(tmp_path).of(3).plan.hosts) == 3
+    with pytest.raises(LabError, match=r"The lab has 2 hosts\. `gx10 lab down` removes them"):
+        Lab.for_checkout(tmp_path).of(1)

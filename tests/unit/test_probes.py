@@ -248,6 +248,7 @@ def test_system_state_is_told_by_the_names_asked_for(tmp_path: Path) -> None:
     assert told["sysctls"] == {"kernel.ostype": "Linux", "no.such.key": None}
     assert told["packages"] == ["docker.io", "libc6"]
     assert told["default_target"] == "multi-user.target"
+    assert told["default_link"] in {"", "multi-user.target", "graphical.target"}
     assert told["groups"] == {grp.getgrgid(0).gr_name: grp.getgrgid(0).gr_mem, "no-such-group": None}
     assert told["units"] == {
         "ssh.service": {"LoadState": "loaded", "ActiveState": "active", "DropInPaths": "/a=b", "Astray": []},

@@ -72,6 +72,12 @@ def at_boot(names):
     return told
 
 
+def link(name):
+    """The name of what a link leads to; nothing where no link is."""
+    path = pathlib.Path(name)
+    return path.readlink().name if path.is_symlink() else ""
+
+
 def installed(names):
     if not names:
         return []
@@ -136,6 +142,7 @@ print(
             "groups": {name: members(name) for name in asked.get("groups", [])},
             "units": units(asked.get("units", []), pathlib.Path(asked.get("unit_directory", "/etc/systemd/system"))),
             "default_target": output("systemctl", "get-default", fine=(0, 1)).strip(),
+            "default_link": link("/etc/systemd/system/default.target"),
         }
     )
 )
