@@ -11,12 +11,15 @@ from gx10.lab.lab import Lab
 from gx10.reconcile.report import Report
 from gx10.reconcile.verdict import Status
 
+from ..lab.deployment import HOSTS
 from .installed import HEAD, HOOK, described, ended, report, run_names, until
 
 pytestmark = pytest.mark.lab
 
 NIGHTS = 10
 MOST_SECONDS = 10.0
+MOST_OF_A_CORE = 0.01
+"""Of one core on a host, over the day that a night is for."""
 
 
 def made_since(lab: Lab, before: list[str]) -> list[Report]:
@@ -25,13 +28,25 @@ def made_since(lab: Lab, before: list[str]) -> list[Report]:
     return [made for made in found if made.finished]
 
 
+def cpu_seconds(lab: Lab, host: str) -> float:
+    """What the ssh sessions of a host, and the nightly unit on the head, have used of its processors."""
+    words = ("systemctl", "show", "--property=CPUUsageNSec", "--value", "ssh.service", "user.slice")
+    used = lab.run(host, *words, *([watch_files.SERVICE] if host == HEAD else [])).stdout.split()
+    return sum(int(value) for value in used if value.isdigit()) / 1e9
+
+
 def test_ten_nights_by_the_timer_find_nothing_and_none_takes_long(lab: Lab) -> None:
     with described(hook=[HOOK], lock_wait_seconds=60, calendar="*:*:0/20", spread_seconds=0):
-        before = run_names(lab)
+        before, used = run_names(lab), {host: cpu_seconds(lab, host) for host in HOSTS}
         # What was started under another calendar may still run.
         until(lambda: len(made_since(lab, before)) > NIGHTS, f"the timer makes {NIGHTS} nights", 900)
         ended(lab)
-        nights = made_since(lab, before)[1 : NIGHTS + 1]
+        made_in_all = made_since(lab, before)
+        nights = made_in_all[1 : NIGHTS + 1]
+        took = {host: (cpu_seconds(lab, host) - used[host]) / len(made_in_all) for host in HOSTS}
+    print("CPU of a night on each host:", {host: f"{seconds:.2f} s" for host, seconds in took.items()})
+    # A night is once a day.
+    assert max(took.values()) / 86400 <= MOST_OF_A_CORE
     seconds = sorted((made.finished - made.started).total_seconds() for made in nights if made.finished)
     print(f"{len(nights)} nights by the timer: median {seconds[NIGHTS // 2]:.1f} s, worst {seconds[-1]:.1f} s")
     assert [(made.status, made.operations) for made in nights] == [(Status.IN_SYNC, [])] * NIGHTS
