@@ -80,6 +80,16 @@ class Cell:
         return f"{self.how}{f' ({self.where})' if self.where else ''}: {self.what.kind} {self.what.name} on {self.host}"
 
 
+def in_the_way(cell: Cell, other: Cell) -> bool:
+    """Whether two cells on one host cannot be told apart, or undone, in one night."""
+    shadows = [each.how is How.OVERRIDE and each.what.name.startswith(f"{PROGRAMS}/") for each in (cell, other)]
+    stops = [each.where == STOPPED for each in (cell, other)]
+    # What was stopped is started again, with whatever lies beside its program and is only told of.
+    hinders = (shadows[0] and stops[1]) or (shadows[1] and stops[0])
+    return topic(cell) == topic(other) or (cell.alone and other.alone) or hinders
+
+
+STOPPED = "what runs of it"
 NOT_DONE = {
     (Kind.DIRECTORY, How.REMOVE): "what lies in it goes with it, and each of that is removed by itself",
     (Kind.DIRECTORY, How.MASK): "a directory has no mask",
@@ -196,7 +206,7 @@ def _of_unit(what: Placed, host: str) -> Iterator[Cell]:
         script = f"systemctl disable --quiet {unit}"
         yield _heals(what, host, How.REMOVE, script, f"^{re.escape(unit)}$", where="its link at boot")
     if unit in STOPPABLE:
-        yield _heals(what, host, How.REMOVE, f"systemctl stop {unit}", f"^{re.escape(unit)}$", where="what runs of it")
+        yield _heals(what, host, How.REMOVE, f"systemctl stop {unit}", f"^{re.escape(unit)}$", where=STOPPED)
     timer = "[Timer]\\nOnCalendar=\\nOnCalendar=2099-01-01"
     section = timer if what.kind is Kind.TIMER else "[Unit]\\nDocumentation=man:mine"
     for directory in DROP_IN_DIRECTORIES:
