@@ -761,9 +761,12 @@ NOT_TYPED = (
         LAB, "make demo", "It makes a lab of its own from nothing; `make bench-demo` types it and says what it took."
     ),
     NotTyped(LAB, "make test", "It is what types the quick part of this page, and would type itself."),
+    NotTyped(
+        LAB, "gx10 lab up --hosts 2", "The lab that types has four hosts, and a smaller one is only made from none."
+    ),
     *(
         NotTyped(README, f"make {name}", HOURS)
-        for name in ("bench-demo", "bench-weights", "bench-image", "chaos", "chaos-long", "soak-gang", "drift")
+        for name in ("bench-demo", "bench-weights", "bench-image", "chaos", "chaos-long", "soak-gang", "drift", "night")
     ),
     NotTyped(
         README,
