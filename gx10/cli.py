@@ -49,6 +49,9 @@ READS = frozenset({"logs", "status", "why"})
 """Commands that show what is, and nothing of what is described."""
 
 
+click.UsageError.exit_code = USAGE  # click's own is 2, which is this package's "drift"
+
+
 class Commands(click.Group):
     """The commands there are, some of them in modules that are imported when called."""
 
@@ -171,4 +174,4 @@ def chat(prompt: str, tokens: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="gx10")

@@ -24,7 +24,7 @@ from gx10.models import switch
 from gx10.reconcile import hook, page, suspension
 from gx10.reconcile.described import description_digest, revision
 from gx10.reconcile.history import REPORT_FILE, History, compared, state_directory
-from gx10.reconcile.lock import LockHeldError, LockUnknownError, broken, locked, operator, shown
+from gx10.reconcile.lock import LOST, LockHeldError, LockUnknownError, broken, locked, operator, shown
 from gx10.reconcile.memory import Memory
 from gx10.reconcile.metrics import FILE as METRICS_FILE
 from gx10.reconcile.metrics import metrics
@@ -187,11 +187,7 @@ def history(count: int, show: str | None, as_json: bool, tell: bool) -> None:
     description = described()
     kept = History(state_directory(description.cluster.name))
     if tell:
-        try:
-            _publish(description, kept.latest(description.cluster.name))
-        except LookupError as error:
-            click.echo(str(error), err=True)
-            sys.exit(ERROR)
+        _tell_what_was_not_told(description, kept)
         return
     reports = [_found(kept, show)] if show else list(kept.reports(count))
     if as_json:
@@ -279,7 +275,7 @@ def _reported(description: Description, mode: Literal["plan", "reconcile"]) -> I
         except Interrupted as interrupted:
             enough.set()
             report.status = Status.FAILED
-            report.reason = f"interrupted by {signal.Signals(interrupted.number).name}"
+            report.reason = (LOST or [f"interrupted by {signal.Signals(interrupted.number).name}"])[0]
             report.exit_status = INTERRUPTED + interrupted.number
             report.finished = datetime.now(UTC)
             report.write(directory / REPORT_FILE)
@@ -329,9 +325,7 @@ def _publish(description: Description, report: Report) -> None:
     write_whole(state / PAGE_FILE, page.page(report.cluster, past), 0o644)
     if report.mode != "reconcile":
         return
-    good = (Status.IN_SYNC, Status.HEALED)
-    last_success = next((one.finished for one in past if one.mode == "reconcile" and one.status in good), None)
-    text = metrics(report, last_success)
+    text = metrics(report, _last_success(kept))
     write_whole(state / METRICS_FILE, text, 0o644)
     public = Path(os.environ.get("GX10_METRICS", ""))
     if public.name:
@@ -339,9 +333,44 @@ def _publish(description: Description, report: Report) -> None:
             write_whole(public / METRICS_FILE, text, 0o644)
         except OSError as error:
             click.echo(f"the metrics could not be written: {error}", err=True)
-    if kept.hook_was_told(report.run):
-        return
-    if failed := hook.tell(settings.hook, report):
-        click.echo(failed, err=True)
-        return
-    kept.note_hook(report.run)
+    for untold in [*kept.untold(report.cluster), report]:
+        _tell_hook(description, kept, untold)
+
+
+def _tell_hook(description: Description, kept: History, report: Report) -> None:
+    """Tell the owner's hook of a run, once; signals wait until it is noted."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        if kept.hook_was_told(report.run):
+            return
+        if failed := hook.tell(description.cluster.reconcile.hook, report):
+            click.echo(failed, err=True)
+        elif (kept.runs / report.run).is_dir():
+            kept.note_hook(report.run)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _tell_what_was_not_told(description: Description, kept: History) -> None:
+    """For the unit that systemd starts when the nightly one has failed: every run that could not tell of itself, and
+    that there was none where it failed before one began."""
+    for report in kept.untold(description.cluster.name):
+        _publish(description, report)
+    failed, unit = os.environ.get("MONITOR_INVOCATION_ID", ""), os.environ.get("MONITOR_UNIT", "")
+    if failed and not kept.made_by(failed):
+        now = datetime.now(UTC)
+        result, status = (os.environ.get(f"MONITOR_{name}", "unknown") for name in ("SERVICE_RESULT", "EXIT_STATUS"))
+        reason = f"{unit} failed before a run began ({result}, status {status}): read `journalctl -u {unit}`"
+        none = Report(
+            run="none", cluster=description.cluster.name, mode="reconcile", started=now, finished=now, reason=reason
+        )
+        write_whole(kept.root / METRICS_FILE, metrics(none, _last_success(kept)), 0o644)
+        if told_not := hook.tell(description.cluster.reconcile.hook, none):
+            click.echo(told_not, err=True)
+            sys.exit(ERROR)
+
+
+def _last_success(kept: History) -> datetime | None:
+    good = (Status.IN_SYNC, Status.HEALED)
+    past = kept.reports(SHOWN_RUNS)
+    return next((one.finished for one in past if one.mode == "reconcile" and one.status in good), None)

@@ -71,7 +71,9 @@ def run(
     words = [*ssh_arguments(description, host), shlex.join(command)]
     try:
         # Never this process's own input, which ssh would read away from whoever is asked something next.
-        done = subprocess.run(words, input=stdin or "", capture_output=True, text=True, timeout=seconds, check=False)
+        done = subprocess.run(
+            words, input=stdin or "", capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         return Answer(host, reason=f"no answer within {seconds:g} s")
     if done.returncode == UNREACHABLE:

@@ -21,6 +21,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import PyinfraOperation
 
 from gx10.engine.description import described_by_environment
+from gx10.printable import printable
 from gx10.reconcile.classes import ACTED_ON, Drift
 from gx10.reconcile.findings import Finding
 from gx10.reconcile.policy import JOURNAL_FILE, Hold, Policy, run_directory
@@ -92,7 +93,7 @@ def drifted(subject: str, found: object = "", described: object = "", *, drift: 
 
     `found` and `described` are names, numbers and digests, never contents: they stand in reports.
     """
-    looking = _looking[host.name]
+    looking, subject = _looking[host.name], printable(subject)
     kind = drift or looking.declared.drift
     left = policy().left(looking.operation, host.name, subject, kind)
     told = Finding(subject, _short(found), _short(described), kind, left)
@@ -180,5 +181,5 @@ def _name() -> str:
 
 
 def _short(value: object) -> str:
-    text = " ".join(str(value).split())
+    text = " ".join(printable(value).split())
     return text if len(text) <= 120 else f"{text[:119]}…"

@@ -37,6 +37,12 @@ def kind(path):
     return "file" if stat.S_ISREG(found.st_mode) else "other"
 
 
+def mounts():
+    """Where something is mounted now: looked at anew before each removal."""
+    lines = pathlib.Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+
+
 def remove(path, wanted):
     found = kind(path)
     if not found:
@@ -46,6 +52,9 @@ def remove(path, wanted):
     if wanted == "file":
         pathlib.Path(path).unlink()
     else:
+        inside = [mount for mount in mounts() if mount.startswith(f"{os.path.realpath(path)}/")]
+        if inside:
+            sys.exit(f"{inside[0]} is mounted in {path}. It was not removed; unmount it and run again.")
         shutil.rmtree(path)
     print(path)
 

@@ -14,6 +14,8 @@ from .report import Report, write_whole
 
 RUN_NAME = re.compile(r"^\d{8}T\d{6}Z-\d+$")
 REPORT_FILE, SUMMARY_FILE = "report.json", "last_run_summary.json"
+INVOCATION_FILE = "invocation"
+"""Holds which start of a unit made a run, as systemd names it; empty where none did."""
 HOOK_FILE = "hook-was-told"
 """Stands in the directory of a run whose report the owner's hook has taken."""
 
@@ -25,7 +27,8 @@ def state_directory(cluster: str) -> Path:
     else:
         root = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "gx10"
     directory = root / cluster
-    directory.mkdir(parents=True, exist_ok=True)
+    # Nobody else's: who can open a file in it can hold its lock.
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     return directory
 
 
@@ -44,6 +47,7 @@ class History:
         """A directory for a new run, named by when it starts."""
         directory = self.runs / f"{now:%Y%m%dT%H%M%SZ}-{os.getpid()}"
         directory.mkdir(parents=True)
+        (directory / INVOCATION_FILE).write_text(os.environ.get("INVOCATION_ID", ""), encoding="ascii")
         return directory
 
     def names(self) -> list[str]:
@@ -74,17 +78,29 @@ class History:
             except (OSError, ValueError):
                 continue
 
-    def latest(self, cluster: str) -> Report:
-        """The report of the latest run; one that died before its report was written is told as a failed one."""
-        names = self.names()
-        if not names:
-            raise LookupError("no run has been made here; `gx10 history` lists them")
+    def untold(self, cluster: str) -> list[Report]:
+        """Reports of reconciliations that the owner's hook has not taken since the last one that it took, the oldest
+        first. A run that died before its report was written is told as a failed one."""
+        found: list[Report] = []
+        for name in self.names():
+            if self.hook_was_told(name):
+                break
+            found.append(self._of(name, cluster))
+        return [report for report in reversed(found) if report.mode == "reconcile"]
+
+    def made_by(self, invocation: str) -> bool:
+        """Whether a start of a unit, by systemd's name for it, came as far as to begin a run."""
+        return any(
+            path.read_text(encoding="ascii", errors="replace") == invocation
+            for path in self.runs.glob(f"*/{INVOCATION_FILE}")
+        )
+
+    def _of(self, name: str, cluster: str) -> Report:
         try:
-            return Report.read(self.runs / names[0] / REPORT_FILE)
+            return Report.read(self.runs / name / REPORT_FILE)
         except (OSError, ValueError) as error:
-            started = datetime.strptime(names[0].partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
             reason = f"the run left no report that can be read: {error}"
-            return Report(run=names[0], cluster=cluster, mode="reconcile", started=started, reason=reason)
+            return Report(run=name, cluster=cluster, mode="reconcile", started=_began(name), reason=reason)
 
     def hook_was_told(self, run: str) -> bool:
         """Whether the owner's hook has taken the report of a run."""
@@ -99,7 +115,17 @@ class History:
         kept = {"run", "cluster", "mode", "status", "exit_status", "reason", "started", "finished", "restart_pending"}
         write_whole(self.root / SUMMARY_FILE, report.model_dump_json(include=kept, indent=1) + "\n")
         for name in self.names()[runs:]:
-            shutil.rmtree(self.runs / name, ignore_errors=True)
+            # Never the run at work, however old a clock that was once ahead makes it look.
+            if name != report.run:
+                shutil.rmtree(self.runs / name, ignore_errors=True)
+
+
+def _began(name: str) -> datetime:
+    """When a run began, by its name; now where that says no time."""
+    try:
+        return datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.now(UTC)
 
 
 def compared(before: Report, after: Report) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from tempfile import TemporaryFile
 
 from .report import Report
 
@@ -19,18 +20,24 @@ def tell(hook: tuple[str, ...], report: Report) -> str:
         "GX10_STATUS": report.status,
         "GX10_EXIT": str(report.exit_status),
     }
-    try:
-        done = subprocess.run(
-            hook,
-            input=report.model_dump_json(),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"the hook {hook[0]} did not run: {error}"
-    if done.returncode:
-        return f"the hook {hook[0]} ended with status {done.returncode}: {done.stderr.strip()[-200:]}"
+    # Files, not pipes: what a hook leaves running must not keep it from having ended.
+    with TemporaryFile() as document, TemporaryFile() as errors:
+        document.write(report.model_dump_json().encode())
+        document.seek(0)
+        try:
+            done = subprocess.run(
+                hook,
+                stdin=document,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=environment,
+                timeout=SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"the hook {hook[0]} did not run: {error}"
+        if done.returncode:
+            errors.seek(0)
+            said = errors.read()[-200:].decode(errors="replace").strip()
+            return f"the hook {hook[0]} ended with status {done.returncode}: {said}"
     return ""

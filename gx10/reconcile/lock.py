@@ -12,8 +12,10 @@ import json
 import os
 import select
 import shlex
+import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gx10.engine.description import Description
+from gx10.printable import printable
 from gx10.probes import probe_words
 from gx10.remote import run, ssh_arguments
 
@@ -58,7 +61,7 @@ class Holder:
     @classmethod
     def me(cls, reason: str) -> Holder:
         """This process."""
-        return cls(operator(), socket.gethostname(), os.getpid(), reason)
+        return cls(printable(operator()), socket.gethostname(), os.getpid(), printable(reason))
 
 
 def said(held: dict[str, Any]) -> str:
@@ -67,7 +70,7 @@ def said(held: dict[str, Any]) -> str:
         return "somebody who has not said who"
     since = datetime.fromtimestamp(held["since"], UTC)
     until = datetime.fromtimestamp(held["expires"], UTC)
-    return (
+    return printable(
         f"{held['owner']}@{held['host']}, process {held['holder_pid']}: {held['reason']}, "
         f"since {since:%Y-%m-%d %H:%M:%S} UTC, until {until:%H:%M} at the latest"
     )
@@ -83,8 +86,9 @@ class Keeper:
     def release(self) -> None:
         """Let go of the lock, and wait until the head knows."""
         if self.write_end is not None:
-            os.close(self.write_end)
-            self.write_end = None
+            # First: whoever watches this process must not take its end for a loss.
+            end, self.write_end = self.write_end, None
+            os.close(end)
         try:
             self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -128,14 +132,28 @@ def locked(  # noqa: PLR0917 - the last two have defaults and are given by name
             local.write(json.dumps(_named(Holder.me(reason), seconds)))
             local.flush()
             write_end = keeper.write_end if keeper.write_end is not None else -1
+            threading.Thread(target=_end_without, args=(keeper, description.cluster.head), daemon=True).start()
             yield Locked(over, (local.fileno(), write_end))
         finally:
             keeper.release()
 
 
+LOST: list[str] = []
+"""Why this process's lock is no more, where it was lost while it was held."""
+
+
+def _end_without(keeper: Keeper, head: str) -> None:
+    """End this process when its lock on the head ends before it is let go: another run may have begun."""
+    keeper.process.wait()
+    if keeper.write_end is not None:
+        LOST.append(f"the lock on {head} was lost: its connection broke, or another run took it over")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 @contextmanager
 def _local(path: Path, until: float) -> Iterator[IO[str]]:
-    with path.open("a+", encoding="utf-8") as lock:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+", encoding="utf-8") as lock:
+        os.fchmod(lock.fileno(), 0o600)
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -192,7 +210,16 @@ def _try_on_head(description: Description, reason: str, seconds: float) -> tuple
     asked = {"action": "hold", "holder": _named(Holder.me(reason), seconds), "seconds": seconds}
     words = ssh_words(description, shlex.join(probe_words("lock", asked)))
     read_end, write_end = os.pipe()
-    process = subprocess.Popen(words, stdin=read_end, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # In a session of its own: a signal to the run must not let go of the lock while the run still ends what it began.
+    process = subprocess.Popen(
+        words,
+        stdin=read_end,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
     os.close(read_end)
     keeper = Keeper(process, write_end)
     line = ""
@@ -203,7 +230,12 @@ def _try_on_head(description: Description, reason: str, seconds: float) -> tuple
         told = (process.stderr.read() if process.stderr else "").strip().splitlines()
         keeper.release()
         raise LockUnknownError(f"{head} cannot be asked for its lock: {(told or ['no answer'])[-1]}")
-    answer: dict[str, Any] = json.loads(line)
+    try:
+        answer: dict[str, Any] = json.loads(line)
+    except ValueError:
+        process.kill()
+        keeper.release()
+        raise LockUnknownError(f"{head} answered {line.strip()[:80]!r} where its lock was asked for") from None
     return keeper, answer
 
 

@@ -147,7 +147,9 @@ class Night:
             self.report.hosts[host].transfers = [
                 TransferReport(what=one["what"], bytes=one["bytes"], seconds=one["seconds"])
                 for one in told
-                if one["at"] >= int(self.report.started.timestamp())
+                # A record that lacks something was written by somebody else.
+                if {"at", "what", "bytes", "seconds"} <= one.keys()
+                and one["at"] >= int(self.report.started.timestamp())
             ]
 
     def _read_head(self, answer: Answer, now: datetime) -> None:

@@ -195,8 +195,9 @@ class Report(Part):
     def read(cls, path: Path) -> Report:
         """A report that was written; raises ValueError where it is of another version."""
         told = json.loads(path.read_text(encoding="utf-8"))
-        if told.get("version") != VERSION:
-            raise ValueError(f"{path} is a report of version {told.get('version')}, expected {VERSION}")
+        if not isinstance(told, dict) or told.get("version") != VERSION:
+            version = told.get("version") if isinstance(told, dict) else "none"
+            raise ValueError(f"{path} is a report of version {version}, expected {VERSION}")
         return cls.model_validate(told)
 
 

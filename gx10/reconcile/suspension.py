@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gx10.engine.description import Description
+from gx10.printable import printable
 from gx10.remote import Answer, run
 
 SPAN = re.compile(r"^(\d+)([hdw])$")
@@ -33,14 +34,16 @@ class Suspension:
         if not isinstance(told, dict):
             raise ValueError(f"the suspension on the head cannot be read: {told}")  # noqa: TRY004 - as all that cannot be read
         try:
-            found = cls(str(told["reason"]), datetime.fromisoformat(told["until"]), str(told["owner"]))
+            found = cls(printable(told["reason"]), datetime.fromisoformat(told["until"]), printable(told["owner"]))
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(f"the suspension on the head cannot be read: {error}") from None
+        if found.until.tzinfo is None:
+            raise ValueError(f"the suspension on the head cannot be read: {told['until']!r} has no time zone")
         return found if now < found.until else None
 
     def told(self) -> dict[str, Any]:
         """As it stands on the head."""
-        return {"reason": self.reason, "until": self.until.isoformat(), "owner": self.owner}
+        return {"reason": printable(self.reason), "until": self.until.isoformat(), "owner": self.owner}
 
 
 def until(text: str, now: datetime) -> datetime:

@@ -163,7 +163,8 @@ def _of_file(what: Placed, host: str) -> Iterator[Cell]:
     edited = Finder.OWNER if what.name == watch_files.ARCHIVE else Finder.NIGHT
     yield _heals(what, host, How.EDIT, f"{comment} >> {path}", subject, finder=edited)
     yield _heals(what, host, How.REMOVE, f"rm {path}{after}", subject, finder=gone)
-    yield _heals(what, host, How.OVERRIDE, f"mv {path} {aside}; ln -s {aside} {path}", subject, where="by a link")
+    script = f"mv {path} {aside}; ln -s {aside} {path}"
+    yield _heals(what, host, How.OVERRIDE, script, subject, where="by a link", finder=edited)
     yield _heals(what, host, How.MASK, f"ln -sf /dev/null {path}{after}", subject, finder=gone)
     if what.name.startswith(f"{PROGRAMS}/") and what.name.endswith(".py"):
         module = PurePosixPath(what.name).stem

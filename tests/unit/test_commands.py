@@ -357,3 +357,8 @@ def test_an_ssh_file_that_cannot_be_read_is_told_with_its_reason(tmp_path: Path)
     assert access_files._fault(tmp_path / "none") == "there is no such file on this node"
     (tmp_path / "key").touch()
     assert access_files._fault(tmp_path / "key") == ""
+
+
+@pytest.mark.parametrize("words", [["plan", "--bogus"], ["bogus"], ["history", "--count", "x"], ["diff", "a"]])
+def test_wrong_typing_is_64_and_no_drift(words: list[str]) -> None:
+    assert typed(*words).exit_code == 64

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 from gx10.engine.watch_files import archived, files_in
 
-from .host_side import refused, run
+from .host_side import PROGRAMS, refused, run, start
 
 FILES = {"deploy.py": b"x = 1\n", "gx10/cli.py": b"y = 2\n", "recipes/a.yaml": b"a: 1\n"}
 ARCHIVE = archived(FILES)
@@ -105,3 +107,29 @@ def test_an_archive_is_the_same_wherever_it_is_made() -> None:
     assert files_in(ARCHIVE) == FILES
     assert archived(dict(reversed(FILES.items()))) == ARCHIVE
     assert hashlib.sha256(ARCHIVE).hexdigest().startswith(hashlib.sha256(archived(files_in(ARCHIVE))).hexdigest())
+
+
+def test_what_is_mounted_inside_is_left_alone_and_said(copy: Path) -> None:
+    data = copy / "data"
+    data.mkdir()
+    (data / "theirs").write_text("kept")
+    inside = copy / "project/share"
+    inside.mkdir()
+    digest = hashlib.sha256(ARCHIVE).hexdigest()
+    words = [str(PROGRAMS / "project.py"), "--archive", str(copy / "project.zip"), "--sha256", digest, "--to"]
+    script = f"mount --bind {data} {inside} && exec {sys.executable} {shlex.join([*words, str(copy / 'project')])}"
+    # A mount name space of its own: nothing stays mounted, whatever happens.
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    refused(done, f"{inside} is mounted inside the project", "unmount it")
+    assert (data / "theirs").read_text() == "kept"
+
+
+def test_two_that_restore_at_once_wait_for_each_other(copy: Path) -> None:
+    for name in FILES:
+        (copy / "project" / name).write_text("evil")
+    digest = hashlib.sha256(ARCHIVE).hexdigest()
+    words = ["--archive", copy / "project.zip", "--sha256", digest, "--to", copy / "project"]
+    running = [start("project", *words) for _ in range(4)]
+    said = [process.communicate(timeout=60) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0, 0], said
+    assert stands(copy)["deploy.py"] == FILES["deploy.py"].decode()

@@ -19,6 +19,8 @@ from gx10.reconcile import lock
 from gx10.reconcile.lock import LockHeldError, LockUnknownError, broken, locked, said, shown
 from gx10.remote import Answer
 
+from .host_side import wait_until
+
 SECONDS = 30
 
 
@@ -201,7 +203,10 @@ def test_a_run_waits_as_long_as_it_is_told(description: Description, tmp_path: P
         assert 2 <= time.monotonic() - started < SECONDS
 
 
-def test_a_child_that_outlives_the_run_keeps_the_lock(description: Description, tmp_path: Path, place: Path) -> None:
+def test_a_child_that_outlives_the_run_keeps_the_lock(
+    description: Description, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_end_without", lambda *_: None)  # this process stands for one that was killed
     with locked(description, tmp_path, "reconciliation", 60) as held:
         child = subprocess.Popen(["sleep", "60"], pass_fds=held.descriptors)
         os.close(held.descriptors[1])  # as the kernel does when this process is killed
@@ -216,11 +221,28 @@ def test_a_child_that_outlives_the_run_keeps_the_lock(description: Description, 
         os.dup2(os.open(os.devnull, os.O_RDONLY), held.descriptors[1])
 
 
-def test_breaking_tells_who_held_it(description: Description, tmp_path: Path) -> None:
+def test_breaking_tells_who_held_it_and_ends_who_did(
+    description: Description, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[tuple[int, int]] = []
+    monkeypatch.setattr(lock.os, "kill", lambda *told: ended.append(told))
+    monkeypatch.setattr(lock, "LOST", [])
     with locked(description, tmp_path, "reconciliation", 60):
         assert "reconciliation" in broken(description)
         assert shown(description) == ""
+        wait_until(lambda: ended)
+    assert ended == [(os.getpid(), signal.SIGTERM)], "two runs would act at once"
+    assert "was lost" in lock.LOST[0]
     assert broken(description) == ""
+
+
+def test_letting_go_is_no_loss(description: Description, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[object] = []
+    monkeypatch.setattr(lock.os, "kill", lambda *told: ended.append(told))
+    for _ in range(3):
+        with locked(description, tmp_path, "reconciliation", 60):
+            pass
+    assert ended == []
 
 
 def test_a_head_that_does_not_answer_is_unknown_and_no_permission(

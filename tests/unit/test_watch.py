@@ -247,12 +247,53 @@ def test_a_hook_is_told_of_a_run_once_and_of_one_that_left_no_report(tmp_path: P
     kept = History(tmp_path)
     directory = kept.begin(report.started)
     (directory / "report.json").write_text("{}")
-    lost = kept.latest("lab")
+    (lost,) = kept.untold("lab")
     assert (lost.status, lost.run, lost.started) == ("failed", directory.name, report.started)
     assert "left no report" in lost.reason
     assert not kept.hook_was_told(lost.run)
     kept.note_hook(lost.run)
     assert kept.hook_was_told(lost.run)
+    assert kept.untold("lab") == []
+
+
+def test_every_night_that_could_not_tell_is_told_though_a_plan_came_after_it(tmp_path: Path, report: Report) -> None:
+    kept = History(tmp_path)
+    for day, (mode, told) in enumerate((("reconcile", True), ("reconcile", False), ("plan", False)), 1):
+        run = tmp_path / f"runs/2026050{day}T030000Z-1"
+        run.mkdir(parents=True)
+        report.model_copy(update={"mode": mode, "run": run.name}).write(run / "report.json")
+        if told:
+            kept.note_hook(run.name)
+    assert [untold.run for untold in kept.untold("lab")] == ["20260502T030000Z-1"]
+
+
+@pytest.mark.parametrize("text", ["null", "[]", '"x"', "{", "", '{"version": 2}'])
+def test_half_a_report_is_passed_over(tmp_path: Path, text: str) -> None:
+    run = tmp_path / "runs/20261399T010000Z-1"
+    run.mkdir(parents=True)
+    (run / "report.json").write_text(text)
+    assert list(History(tmp_path).reports()) == []
+    (lost,) = History(tmp_path).untold("lab")
+    assert (lost.status, lost.run) == ("failed", run.name)
+
+
+def test_a_start_that_made_no_run_is_known_from_one_that_did(
+    tmp_path: Path, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOCATION_ID", "0123456789abcdef0123456789abcdef")
+    kept = History(tmp_path)
+    kept.begin(report.started)
+    assert kept.made_by("0123456789abcdef0123456789abcdef")
+    assert not kept.made_by("fedcba9876543210fedcba9876543210")
+
+
+def test_a_run_at_work_is_kept_however_old_a_wrong_clock_makes_it(tmp_path: Path, report: Report) -> None:
+    kept = History(tmp_path)
+    for minute in range(3):
+        (tmp_path / f"runs/20361127T010{minute}00Z-1").mkdir(parents=True)
+    directory = kept.begin(report.started)
+    kept.keep(report.model_copy(update={"run": directory.name}), 3)
+    assert directory.is_dir()
 
 
 def test_the_hook_gets_the_report_and_its_failure_is_a_sentence(tmp_path: Path, report: Report) -> None:
@@ -261,6 +302,7 @@ def test_the_hook_gets_the_report_and_its_failure_is_a_sentence(tmp_path: Path, 
     assert (tmp_path / "told").read_text().startswith("r lab failed")
     assert "ended with status 3" in tell((*hook, "3"), report)
     assert "did not run" in tell(("/no/such/hook",), report)
+    assert tell(("sh", "-c", "sleep 70 & exit 0"), report) == "", "what a hook leaves running is not waited for"
     assert tell((), report) == ""
 
 

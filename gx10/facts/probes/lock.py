@@ -18,6 +18,7 @@ import time
 asked = json.loads(sys.argv[1])
 LOCK = pathlib.Path(asked.get("path", "/run/gx10/lock"))
 HOLDER = LOCK / "holder.json"
+GUARD_SECONDS = 10
 TAKING_SECONDS = 10
 """How long a lock may stand without a name: its taker is about to write it."""
 
@@ -63,8 +64,20 @@ def boot():
 def alone():
     """Let nobody else look at the lock and act on what was seen: what is removed is what was looked at."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with LOCK.with_name(f"{LOCK.name}.guard").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
+    path = LOCK.with_name(f"{LOCK.name}.guard")
+    # Nobody else may so much as read it: who can open a file can hold its lock.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as guard:
+        os.fchmod(guard.fileno(), 0o600)
+        until = time.monotonic() + GUARD_SECONDS
+        while True:
+            try:
+                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    sys.exit(f"{path} has been held for {GUARD_SECONDS} s: `fuser -v {path}` on this host names who")
+                time.sleep(0.05)
         yield
 
 

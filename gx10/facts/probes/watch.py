@@ -19,7 +19,7 @@ asked = json.loads(sys.argv[1])
 
 def text(name):
     try:
-        return pathlib.Path(name).read_text().strip()
+        return pathlib.Path(name).read_text(errors="replace").strip()
     except OSError:
         return None
 
@@ -54,7 +54,7 @@ def environment(name):
     seal = text(f"{name}/{SEAL}")
     try:
         return {**json.loads(seal), "found": tree(name)} if seal else None
-    except ValueError:
+    except (ValueError, TypeError):
         return None
 
 

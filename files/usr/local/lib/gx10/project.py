@@ -10,6 +10,7 @@ a module's name would be loaded in its place. With --note, what was found is kep
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import io
 import json
@@ -20,11 +21,19 @@ import stat
 import sys
 import zipfile
 
+MOST_BYTES = 64 << 20
+
 
 def archived(path, digest):
-    """Contents by name; an archive that is not the deployed one is refused."""
+    """Contents by name; an archive that is not the deployed one is refused. One that restores keeps others waiting."""
     try:
-        data = path.read_bytes()
+        # A file that nobody else may open: whoever could read it could hold its lock.
+        waits = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(waits, fcntl.LOCK_EX)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or os.fstat(descriptor).st_size > MOST_BYTES:
+            sys.exit(f"project: {path} is no plain file below 64 MiB. Deploy again, from where you deploy.")
+        data = b"".join(iter(lambda: os.read(descriptor, 1 << 20), b""))
     except OSError as error:
         sys.exit(f"project: {path} cannot be read ({error.strerror}). Deploy again, from where you deploy.")
     found = hashlib.sha256(data).hexdigest()
@@ -45,7 +54,8 @@ def state(path):
         return None
     kind = "link" if stat.S_ISLNK(found.st_mode) else "directory" if stat.S_ISDIR(found.st_mode) else "other"
     if stat.S_ISREG(found.st_mode):
-        kind = hashlib.sha256(path.read_bytes()).hexdigest()
+        large = found.st_size > MOST_BYTES
+        kind = f"{found.st_size} bytes" if large else hashlib.sha256(path.read_bytes()).hexdigest()
     return f"{kind} {stat.S_IMODE(found.st_mode):o} {found.st_uid}"
 
 
@@ -83,10 +93,17 @@ def put(path, text):
     partial.rename(path)
 
 
-def restore(root, files):
-    """Bring the directory to the archive's content; what was found, by path."""
-    directories = {str(parent) for name in files for parent in pathlib.PurePosixPath(name).parents}
-    touched = {}
+def touched(root, files, directories):
+    """What is not as it was deployed, and what was found in its place, by path."""
+    described = dict.fromkeys(sorted(directories, key=len), "directory 755 0")
+    described |= {name: f"{hashlib.sha256(text).hexdigest()} 644 0" for name, text in files.items()}
+    found = {name: state(root / name) for name in described}
+    told = {str(root / name): found[name] or "absent" for name in described if found[name] != described[name]}
+    return told | {str(path): "nobody described it" for path in strangers(root, set(files), directories)}
+
+
+def restore(root, files, directories):
+    """Bring the directory to the archive's content."""
     for name in sorted(directories, key=len):
         path = root / name
         found = state(path)
@@ -97,16 +114,19 @@ def restore(root, files):
         path.mkdir(parents=True, exist_ok=True)
         os.chown(path, 0, 0)
         path.chmod(0o755)
-        touched[str(path)] = found or "absent"
     for path in strangers(root, set(files), directories):
-        touched[str(path)] = "nobody described it"
         remove(path)
     for name, text in files.items():
-        found, described = state(root / name), f"{hashlib.sha256(text).hexdigest()} 644 0"
-        if found != described:
+        if state(root / name) != f"{hashlib.sha256(text).hexdigest()} 644 0":
             put(root / name, text)
-            touched[str(root / name)] = found or "absent"
-    return touched
+
+
+def no_mounts(root):
+    """Refuse while something is mounted inside: what lies there is somebody else's."""
+    lines = pathlib.Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    inside = [line.split()[4] for line in lines if line.split()[4].startswith((f"{root}/", f"{root}\\"))]
+    if inside:
+        sys.exit(f"project: {inside[0]} is mounted inside the project. Nothing was put back; unmount it and run again.")
 
 
 def note(path, touched):
@@ -115,6 +135,7 @@ def note(path, touched):
         before = json.loads(path.read_text())
     except (OSError, ValueError):
         before = {}
+    before = before if isinstance(before, dict) else {str(path): "no note that can be read"}
     put(path, json.dumps({**before, **touched}, indent=1, sort_keys=True).encode())
 
 
@@ -126,11 +147,19 @@ def main():
     parser.add_argument("--note", type=pathlib.Path)
     arguments = parser.parse_args()
     os.umask(0o022)
-    touched = restore(arguments.to, archived(arguments.archive, arguments.sha256))
-    if touched and arguments.note:
-        note(arguments.note, touched)
-    for path, found in touched.items():
-        print(f"{path}: {found}; put back as it was deployed", flush=True)
+    files = archived(arguments.archive, arguments.sha256)
+    root = arguments.to.absolute()
+    directories = {str(parent) for name in files for parent in pathlib.PurePosixPath(name).parents}
+    found = touched(root, files, directories)
+    if not found:
+        return
+    no_mounts(root)
+    # First: a restore that is killed half-way is told as well.
+    if arguments.note:
+        note(arguments.note, found)
+    restore(root, files, directories)
+    for path, stood in found.items():
+        print(f"{path}: {stood}; put back as it was deployed".encode("ascii", "backslashreplace").decode(), flush=True)
 
 
 if __name__ == "__main__":
