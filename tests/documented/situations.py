@@ -534,11 +534,38 @@ def unit_edited(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def host_left(stage: Stage) -> Iterator[Mapping[str, str]]:
-    """A worker was taken out of the cluster file; in the end it is described again."""
-    line = next(line for line in CLUSTER.read_text().splitlines(keepends=True) if line.startswith("  gx10-4:"))
-    with rewritten(CLUSTER, (line, "")):
-        yield {"192.0.2.14": "10.77.0.14"}
-    stage.serves()
+    """Two workers were taken out of the cluster file, since three hosts cannot share the lab's model.
+
+    In the end they are described again.
+    """
+    recipe = PROJECT / "recipes/lab-two.yaml"
+    recipe.write_text("gx10:\n  extends: lab-nemotron-3-ultra\ndefaults: {tensor_parallel: 2}\n", encoding="utf-8")
+    lines = CLUSTER.read_text().splitlines(keepends=True)
+    left = [(line, "") for line in lines if line.startswith(("  gx10-3:", "  gx10-4:"))]
+    try:
+        with rewritten(CLUSTER, *left, ("recipe: lab-nemotron-3-ultra", "recipe: lab-two")):
+            yield {"192.0.2.14": "10.77.0.14"}
+    finally:
+        recipe.unlink()
+        stage.serves()
+
+
+KNOWN = "/var/lib/gx10/hosts.json"
+"""Which hosts the cluster has had, on every host."""
+
+
+def left_is_noted(stage: Stage) -> None:
+    """Keep what the hosts know of the one that left; the other is let go."""
+    done = stage.aside("gx10 retire gx10-3 --forget")
+    assert done.status == 0, done.text
+    (stage.state / "known").write_text(stage.run(HEAD, f"cat {KNOWN}"))
+
+
+def known_again(stage: Stage) -> None:
+    """The same host is found as it left, for another way to let it go."""
+    text = shlex.quote((stage.state / "known").read_text())
+    for host in (HEAD, "gx10-2"):
+        stage.run(host, f"printf %s {text} > {KNOWN}")
 
 
 @contextmanager
