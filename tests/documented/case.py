@@ -78,7 +78,7 @@ class Scenario:
     quick: bool = False
     """Whether it belongs to the part that CI runs."""
     serving: bool = True
-    """Whether the lab must serve what is described when it begins."""
+    """Whether the lab must serve what is described when it begins; where not, what was deployed to it is enough."""
 
     @property
     def name(self) -> str:

@@ -440,6 +440,7 @@ SCENARIOS = (
             Meanwhile(on.waits),
             Shown("gx10-3: … GiB of memory are available, a rank needs …"),
         ),
+        serving=False,
     ),
     Scenario(
         ENGINE,
@@ -450,6 +451,7 @@ SCENARIOS = (
             Shown("gx10-3: fabric address … is not up"),
             Shown("… cannot be reached over the fabric"),
         ),
+        serving=False,
     ),
     Scenario(
         ENGINE,
@@ -459,6 +461,7 @@ SCENARIOS = (
             Meanwhile(lambda stage: stage.until("gx10 status", "waits: hosts describe different generations")),
             Shown("hosts describe different generations"),
         ),
+        serving=False,
     ),
     Scenario(
         f"{BOOKS}/gang-gave-up.md",
@@ -718,6 +721,7 @@ SCENARIOS = (
             Shown("Nothing of this package stands there."),
             Typed("Check", "gx10 plan", 0, IN_SYNC),
         ),
+        serving=False,
     ),
     Scenario(
         RETIRE,

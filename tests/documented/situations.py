@@ -326,14 +326,18 @@ def killer_stopped(stage: Stage) -> None:
     stage.run(VICTIM, "systemctl stop killer")
 
 
+RANK_ENDS = f"docker kill {RAY_CONTAINER} || true"
 memory_short = on_hosts(
+    "cp -p /etc/gx10/gang.json /run/gang.json && "
     'sed -i \'s/"memory_gib": *[0-9.]*/"memory_gib": 4000/\' /etc/gx10/gang.json; systemctl restart gx10-gang; '
-    f"docker kill {RAY_CONTAINER}",
-    "true",
+    f"{RANK_ENDS}",
+    "mv /run/gang.json /etc/gx10/gang.json; systemctl restart gx10-gang",
 )
 address_down = on_hosts("ip link set fabric0 down", "ip link set fabric0 up", HEAD)
 generations_differ = on_hosts(
-    f"echo GX10_GENERATION=0123456789abcdef > /etc/gx10/generation.env; docker kill {RAY_CONTAINER}", "true"
+    "cp -p /etc/gx10/generation.env /run/generation.env && "
+    f"echo GX10_GENERATION=0123456789abcdef > /etc/gx10/generation.env; {RANK_ENDS}",
+    "mv /run/generation.env /etc/gx10/generation.env",
 )
 OUT_OF_MEMORY = f"""
 echo $$ > $(find /sys/fs/cgroup -type d -name ray-worker.service | head -1)/cgroup.procs
