@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from gx10.settings import PROJECT
+from tests.documented import situations as on
 from tests.documented.case import Scenario, Typed
 from tests.documented.cases import NOT_PROVOKED, NOT_TYPED, SCENARIOS
 from tests.documented.extract import RUNBOOKS, commands, documents, is_command, is_quote, quotes
@@ -215,7 +215,7 @@ def test_a_quote_leaves_open_what_is_an_examples() -> None:
 
 def test_what_is_typed_once_is_a_row_of_each_section_that_names_it() -> None:
     step = Typed("Day two", "make bench-noop", also=("Limits",))
-    scenario = Scenario("README.md", "it serves", lambda _: nullcontext(), (step,))
+    scenario = Scenario("README.md", "it serves", on.serving, (step,))
     assert [one.heading for one in scenario.typed] == ["Day two", "Limits"]
 
 
