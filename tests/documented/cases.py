@@ -667,11 +667,11 @@ SCENARIOS = (
     ),
     Scenario(
         LOCK,
-        "a run was killed while it held the lock",
+        "what keeps the lock on the head was killed",
         on.lock_held_by_the_dead,
         (
-            Ends("gx10 reconcile", 0),
-            Shown("took over the lock of …"),
+            Typed("What it means", "gx10 reconcile", 0, IN_SYNC),
+            Shown("Took over the lock of …"),
         ),
     ),
     Scenario(
