@@ -321,6 +321,7 @@ SCENARIOS = (
             Shown("image … is missing", ENGINE),
             Typed("Do", "gx10 images list", 2),
             Typed("Do", "gx10 images restore"),
+            Meanwhile(lambda stage: stage.aside("gx10 stop")),
             Meanwhile(on.another_image),
             Typed("Symptom", "gx10 status", 1, r"gx10-3 +yes +other inputs"),
             Shown("other inputs"),
