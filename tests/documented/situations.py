@@ -269,11 +269,6 @@ def another_image(stage: Stage) -> None:
     stage.run(VICTIM, f"docker tag another:1 {reference} && docker image rm another:1")
 
 
-def image_removed(stage: Stage) -> None:
-    """The name is gone again."""
-    stage.run(VICTIM, f"docker image rm --force {describe('lab').image_reference}")
-
-
 def start_that_waits(stage: Stage) -> None:
     """Somebody wants the gang to run, which it cannot."""
     stage.aside("timeout 5 gx10 start")
