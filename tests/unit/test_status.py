@@ -77,10 +77,10 @@ def test_an_older_generation_stands_in_one_piece_where_the_output_is_no_terminal
 def test_why_a_host_is_unreachable_stands_in_one_piece_where_the_output_is_no_terminal(
     description: Description, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reason = "the way to it ended before it answered: it is off, its cable is out, or the lab is down"
+    reason = "unreachable: the way to it ended before it answered: it is off, its cable is out, or the lab is down"
     told = answers(description) | {"gx10-3": Answer("gx10-3", reason=reason)}
     monkeypatch.setattr(status_module, "ask_status", lambda _: told)
-    assert f"unreachable: {reason}" in CliRunner().invoke(main, ["status"]).output
+    assert reason in CliRunner().invoke(main, ["status"]).output
 
 
 @pytest.mark.parametrize(
