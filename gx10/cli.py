@@ -147,8 +147,9 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({name: answer.value or {"reason": answer.reason} for name, answer in answers.items()}))
     else:
-        # Where the output is no terminal, rich would squeeze the table into 80 columns.
-        console = Console() if sys.stdout.isatty() else Console(width=140)
+        # Where the output is no terminal, rich would squeeze the table into 80 columns, and break what its cells say: a
+        # reason is a sentence, which somebody may look for. The table is no wider than its cells.
+        console = Console() if sys.stdout.isatty() else Console(width=1000)
         console.print(status_table(description, answers))
         console.print(gang_line(description, answers))
     sys.exit(IN_SYNC if serving(description, answers) else ERROR)

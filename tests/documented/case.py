@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .stage import Stage
 
@@ -28,6 +28,14 @@ class Typed:
     """Whether it is typed on a terminal, without which it asks nothing."""
     at: str = ""
     """The host on which it is typed, where the page only mentions it and has no prompt."""
+
+    also: tuple[str, ...] = ()
+    """Other sections of the page that name it: what takes minutes is typed once."""
+
+    @property
+    def rows(self) -> tuple[Typed, ...]:
+        """The same for each section that names it."""
+        return tuple(replace(self, heading=heading, also=()) for heading in (self.heading, *self.also))
 
     @property
     def statuses(self) -> tuple[int, ...]:
@@ -78,7 +86,7 @@ class Scenario:
     quick: bool = False
     """Whether it belongs to the part that CI runs."""
     serving: bool = True
-    """Whether the lab must serve what is described when it begins."""
+    """Whether the lab must serve what is described when it begins; where not, what was deployed to it is enough."""
 
     @property
     def name(self) -> str:
@@ -88,7 +96,7 @@ class Scenario:
     @property
     def typed(self) -> tuple[Typed, ...]:
         """Its commands."""
-        return tuple(step for step in self.steps if isinstance(step, Typed))
+        return tuple(row for step in self.steps if isinstance(step, Typed) for row in step.rows)
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:

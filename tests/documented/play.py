@@ -64,7 +64,7 @@ def played(scenario: Scenario, state: Path) -> list[Row]:
 
 def _step(step: Step, scenario: Scenario, stage: Stage, words: Mapping[str, str]) -> list[Row]:
     if isinstance(step, Typed):
-        return [_typed(step, scenario, stage, words)]
+        return _typed(step, scenario, stage, words)
     if isinstance(step, Meanwhile):
         step.happens(stage)
     elif isinstance(step, Shown):
@@ -74,12 +74,12 @@ def _step(step: Step, scenario: Scenario, stage: Stage, words: Mapping[str, str]
     return []
 
 
-def _typed(step: Typed, scenario: Scenario, stage: Stage, words: Mapping[str, str]) -> Row:
+def _typed(step: Typed, scenario: Scenario, stage: Stage, words: Mapping[str, str]) -> list[Row]:
     prompt = f"root@{step.at}# " if step.at else ""
     said = stage.type(prompt + step.command, {**words, **step.fill}, step.answer, terminal=step.terminal)
     print(f"  {said.seconds:6.1f} s  {said.status:3}  {step.command}", file=sys.stderr, flush=True)
     _ended(f"{scenario.page}, {step.heading}: `{step.command}`", said, step.statuses, step.shows)
-    return step, said.status, said.seconds
+    return [(row, said.status, said.seconds) for row in step.rows]
 
 
 def _shown(step: Shown, scenario: Scenario, stage: Stage) -> None:

@@ -54,8 +54,12 @@ def main() -> None:
 
 
 def _commit() -> str:
-    words = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    """What is typed: the page that this writes is no part of it."""
+    git = ["git", "-C", str(PROJECT)]
+    name = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+    words = [*git, "diff", "--quiet", "HEAD", "--", ".", f":(exclude){PAGE.relative_to(PROJECT)}"]
+    changed = subprocess.run(words, check=False).returncode
+    return name.stdout.strip() + ("-dirty" if changed else "")
 
 
 if __name__ == "__main__":

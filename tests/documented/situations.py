@@ -269,11 +269,6 @@ def another_image(stage: Stage) -> None:
     stage.run(VICTIM, f"docker tag another:1 {reference} && docker image rm another:1")
 
 
-def image_removed(stage: Stage) -> None:
-    """The name is gone again."""
-    stage.run(VICTIM, f"docker image rm --force {describe('lab').image_reference}")
-
-
 def start_that_waits(stage: Stage) -> None:
     """Somebody wants the gang to run, which it cannot."""
     stage.aside("timeout 5 gx10 start")
@@ -326,14 +321,18 @@ def killer_stopped(stage: Stage) -> None:
     stage.run(VICTIM, "systemctl stop killer")
 
 
+RANK_ENDS = f"docker kill {RAY_CONTAINER} || true"
 memory_short = on_hosts(
+    "cp -p /etc/gx10/gang.json /run/gang.json && "
     'sed -i \'s/"memory_gib": *[0-9.]*/"memory_gib": 4000/\' /etc/gx10/gang.json; systemctl restart gx10-gang; '
-    f"docker kill {RAY_CONTAINER}",
-    "true",
+    f"{RANK_ENDS}",
+    "mv /run/gang.json /etc/gx10/gang.json; systemctl restart gx10-gang",
 )
 address_down = on_hosts("ip link set fabric0 down", "ip link set fabric0 up", HEAD)
 generations_differ = on_hosts(
-    f"echo GX10_GENERATION=0123456789abcdef > /etc/gx10/generation.env; docker kill {RAY_CONTAINER}", "true"
+    "cp -p /etc/gx10/generation.env /run/generation.env && "
+    f"echo GX10_GENERATION=0123456789abcdef > /etc/gx10/generation.env; {RANK_ENDS}",
+    "mv /run/generation.env /etc/gx10/generation.env",
 )
 OUT_OF_MEMORY = f"""
 echo $$ > $(find /sys/fs/cgroup -type d -name ray-worker.service | head -1)/cgroup.procs
@@ -464,11 +463,14 @@ def lock_held(stage: Stage) -> Iterator[Mapping[str, str]]:
                 os.killpg(holder.pid, signal.SIGKILL)
 
 
+KILL_KEEPER = "kill -KILL $(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /run/gx10/lock/holder.json)"
+
+
 @contextmanager
 def lock_held_by_the_dead(stage: Stage) -> Iterator[None]:
-    """A run that held the lock was killed, and nothing tidied up after it."""
+    """What keeps a run's lock on the head was killed, so that nothing there tidied up after it."""
     with lock_held(stage):
-        pass
+        stage.run(HEAD, KILL_KEEPER)
     yield
 
 
@@ -534,11 +536,38 @@ def unit_edited(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def host_left(stage: Stage) -> Iterator[Mapping[str, str]]:
-    """A worker was taken out of the cluster file; in the end it is described again."""
-    line = next(line for line in CLUSTER.read_text().splitlines(keepends=True) if line.startswith("  gx10-4:"))
-    with rewritten(CLUSTER, (line, "")):
-        yield {"192.0.2.14": "10.77.0.14"}
-    stage.serves()
+    """Two workers were taken out of the cluster file, since three hosts cannot share the lab's model.
+
+    In the end they are described again.
+    """
+    recipe = PROJECT / "recipes/lab-two.yaml"
+    recipe.write_text("gx10:\n  extends: lab-nemotron-3-ultra\ndefaults: {tensor_parallel: 2}\n", encoding="utf-8")
+    lines = CLUSTER.read_text().splitlines(keepends=True)
+    left = [(line, "") for line in lines if line.startswith(("  gx10-3:", "  gx10-4:"))]
+    try:
+        with rewritten(CLUSTER, *left, ("recipe: lab-nemotron-3-ultra", "recipe: lab-two")):
+            yield {"192.0.2.14": "10.77.0.14"}
+    finally:
+        recipe.unlink()
+        stage.serves()
+
+
+KNOWN = "/var/lib/gx10/hosts.json"
+"""Which hosts the cluster has had, on every host."""
+
+
+def left_is_noted(stage: Stage) -> None:
+    """Keep what the hosts know of the one that left; the other is let go."""
+    done = stage.aside("gx10 retire gx10-3 --forget")
+    assert done.status == 0, done.text
+    (stage.state / "known").write_text(stage.run(HEAD, f"cat {KNOWN}"))
+
+
+def known_again(stage: Stage) -> None:
+    """The same host is found as it left, for another way to let it go."""
+    text = shlex.quote((stage.state / "known").read_text())
+    for host in (HEAD, "gx10-2"):
+        stage.run(host, f"printf %s {text} > {KNOWN}")
 
 
 @contextmanager

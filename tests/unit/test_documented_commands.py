@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from gx10.settings import PROJECT
+from tests.documented import situations as on
+from tests.documented.case import Scenario, Typed
 from tests.documented.cases import NOT_PROVOKED, NOT_TYPED, SCENARIOS
 from tests.documented.extract import RUNBOOKS, commands, documents, is_command, is_quote, quotes
 from tests.documented.play import pattern
@@ -209,6 +211,12 @@ def test_a_quote_leaves_open_what_is_an_examples() -> None:
     assert not pattern(quote).search(printed.replace("must stay", "should stay"))
     assert pattern("gx10-1 is locked by ada@desk, process 4711").search("gx10-1 is locked by root@vm, process 12")
     assert pattern("`suspended by ada until …`").search("lab: suspended by root until 2026-01-01")
+
+
+def test_what_is_typed_once_is_a_row_of_each_section_that_names_it() -> None:
+    step = Typed("Day two", "make bench-noop", also=("Limits",))
+    scenario = Scenario("README.md", "it serves", on.serving, (step,))
+    assert [one.heading for one in scenario.typed] == ["Day two", "Limits"]
 
 
 def test_what_was_printed_is_compared_without_its_looks() -> None:

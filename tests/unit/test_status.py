@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from gx10 import status as status_module
+from gx10.cli import main
 from gx10.engine import gang_files, units
 from gx10.engine.description import Description, describe
 from gx10.engine.image_inputs import LABEL
@@ -58,6 +61,26 @@ def answers(description: Description) -> dict[str, Answer]:
 
 def test_a_cluster_as_described_is_in_sync(description: Description) -> None:
     assert serving(description, answers(description))
+
+
+def test_an_older_generation_stands_in_one_piece_where_the_output_is_no_terminal(
+    description: Description, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = answers(description)
+    told["gx10-1"].value[3]["described"] = "fedcba9876543210"
+    monkeypatch.setattr(status_module, "ask_status", lambda _: told)
+    shown = CliRunner().invoke(main, ["status"])
+    assert shown.exit_code == 1
+    assert shown.output.count("active, older generation") == 2, shown.output
+
+
+def test_why_a_host_is_unreachable_stands_in_one_piece_where_the_output_is_no_terminal(
+    description: Description, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "unreachable: the way to it ended before it answered: it is off, its cable is out, or the lab is down"
+    told = answers(description) | {"gx10-3": Answer("gx10-3", reason=reason)}
+    monkeypatch.setattr(status_module, "ask_status", lambda _: told)
+    assert reason in CliRunner().invoke(main, ["status"]).output
 
 
 @pytest.mark.parametrize(
