@@ -188,7 +188,6 @@ SCENARIOS = (
             Meanwhile(lambda stage: stage.serves()),
             Typed("Check", "root@HOST# df -h /var/lib/docker /var/lib/gx10 /srv/models", 0, "Avail"),
         ),
-        quick=True,
     ),
     Scenario(
         f"{BOOKS}/disk-full.md",
@@ -694,7 +693,6 @@ SCENARIOS = (
             Typed("Do", "gx10 resume", 0, "Runs change things again"),
             Typed("Do", 'gx10 suspend "swapping the disk of gx10-3" --until 3d', 0, "Suspended until"),
         ),
-        quick=True,
     ),
     Scenario(
         f"{BOOKS}/suspended.md",
