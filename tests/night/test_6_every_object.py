@@ -40,7 +40,7 @@ def every() -> list[Cell]:
 
 @pytest.fixture(scope="module")
 def verdicts() -> Iterator[dict[str, str]]:
-    """What was seen of each cell, by its name; published when all are known. GX10_RESUME goes on where a run was cut."""
+    """What was seen of each cell, by its name; published when all are known. GX10_RESUME goes on after a cut run."""
     resumed = os.environ.get(RESUME) and KEPT.is_file()
     found: dict[str, str] = json.loads(KEPT.read_text(encoding="utf-8")) if resumed else {}
     yield found
