@@ -75,9 +75,14 @@ class Cell:
     finder: Finder = Finder.NIGHT
 
     @property
+    def key(self) -> str:
+        """The cell, on whichever of the hosts that have its object."""
+        return f"{self.how}{f' ({self.where})' if self.where else ''}: {self.what.kind} {self.what.name}"
+
+    @property
     def name(self) -> str:
         """The cell in words."""
-        return f"{self.how}{f' ({self.where})' if self.where else ''}: {self.what.kind} {self.what.name} on {self.host}"
+        return f"{self.key} on {self.host}"
 
 
 def in_the_way(cell: Cell, other: Cell) -> bool:
