@@ -777,7 +777,7 @@ NOT_TYPED = (
     ),
     *(
         NotTyped(README, f"make {name}", HOURS)
-        for name in ("bench-demo", "bench-weights", "bench-image", "chaos", "chaos-long", "soak-gang", "drift", "night")
+        for name in ("bench-demo", "bench-weights", "bench-image", "chaos", "chaos-long", "soak-gang", "night")
     ),
     NotTyped(
         README,
