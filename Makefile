@@ -118,7 +118,7 @@ reconcile-wheels: install ## Collect the wheels of the reconciler's environment 
 
 .PHONY: docs
 docs: install ## Write docs/settings.md from the settings models
-	@$(BIN)/python -m gx10.settings.reference > docs/settings.md
+	@$(BIN)/python -m gx10.engine.reference > docs/settings.md
 
 .PHONY: clean
 clean: ## Take the lab down and remove .venv; the cache of downloads stays

@@ -2,7 +2,7 @@
 
 from pyinfra import config
 
-from gx10.operations.invocation import begin
+from gx10.operations.loop.invocation import begin
 
 # Read before the inventory: what a gang cannot be deployed with is refused here, and signals are answered from here on.
 begin()

@@ -1,6 +1,6 @@
 """Bring every host of the cluster to its described state: `pyinfra inventory.py deploy.py`."""
 
-from gx10.engine.description import described_by_environment
+from gx10.described.description import described_by_environment
 from tasks.applied import applied
 from tasks.engine import engine
 from tasks.host import host_tuned

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyinfra.api import deploy
 
-from gx10.engine.description import Description
-from gx10.engine.gang_files import ENGINE_UNIT
+from gx10.described.description import Description
+from gx10.described.gang_files import ENGINE_UNIT
 from gx10.operations.gang import generation_serving
 from tasks.ray import described_gang
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
-from gx10.engine import host_files
-from gx10.engine.description import Description
-from gx10.engine.live import live_question
-from gx10.engine.placed import HEADLESS_TARGET, HOSTS_FILE, OPERATORS_GROUP, TITLE, on_host
+from gx10.described import host_files
+from gx10.described.description import Description
+from gx10.described.live import live_question
+from gx10.described.placed import HEADLESS_TARGET, HOSTS_FILE, OPERATORS_GROUP, TITLE, on_host
 from gx10.operations.files import Directory, File, block_leads_file, entry_of, files_described
 from gx10.operations.live import earlier_byte_code_removed
 from gx10.operations.system import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyinfra.api import deploy
 
-from gx10.engine.description import Description
-from gx10.engine.host_files import share_urls, transfers_file
+from gx10.described.description import Description
+from gx10.described.host_files import share_urls, transfers_file
 from gx10.operations.image import (
     Distributed,
     archive_kept_here,

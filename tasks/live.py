@@ -5,11 +5,11 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
-from gx10.engine.description import Description
-from gx10.engine.gang_files import supervisor_drop_ins
-from gx10.engine.live import HOST_SERVICES, filter_question, live_question
-from gx10.engine.placed import links, placed
-from gx10.engine.roles import removed_paths
+from gx10.described.description import Description
+from gx10.described.gang_files import supervisor_drop_ins
+from gx10.described.live import HOST_SERVICES, filter_question, live_question
+from gx10.described.placed import links, placed
+from gx10.described.roles import removed_paths
 from gx10.operations.daemon import daemon_as_it_served
 from gx10.operations.live import host_as_its_peers, nothing_added
 

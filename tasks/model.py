@@ -6,10 +6,9 @@ from typing import Any
 
 from pyinfra.api import deploy
 
-from gx10.engine.description import Description
-from gx10.engine.host_files import share_urls, transfers_file
-from gx10.models.manifests import Manifests
-from gx10.models.policy import all_recipes, hub_name, policy
+from gx10.access.remote import project_path, ssh_arguments
+from gx10.described.description import Description
+from gx10.described.host_files import share_urls, transfers_file
 from gx10.operations.fitness import model_splits
 from gx10.operations.model import (
     Hub,
@@ -20,7 +19,8 @@ from gx10.operations.model import (
     weights_received,
     weights_staged,
 )
-from gx10.remote import project_path, ssh_arguments
+from gx10.weights.manifests import Manifests
+from gx10.weights.policy import all_recipes, hub_name, policy
 
 
 def weights_of(description: Description) -> Weights:

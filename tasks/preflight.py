@@ -5,9 +5,9 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
-from gx10.engine import watch_files
-from gx10.engine.description import Description
-from gx10.engine.reconciler_wheels import wheels_question
+from gx10.described import watch_files
+from gx10.described.description import Description
+from gx10.described.reconciler_wheels import wheels_question
 from gx10.operations.fitness import model_splits, reconciler_installable
 from gx10.operations.preflight import host_fit
 from tasks.model import shape_of

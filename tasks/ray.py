@@ -5,14 +5,14 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
-from gx10.engine import gang_files
-from gx10.engine.containers import described_containers
-from gx10.engine.description import Description
-from gx10.engine.live import live_question
+from gx10.described import gang_files
+from gx10.described.containers import described_containers
+from gx10.described.description import Description
+from gx10.described.live import live_question
+from gx10.drift.classes import Drift
 from gx10.operations.files import File, files_described
 from gx10.operations.gang import Gang, former_head_drained, generation_described, supervisor_current
 from gx10.operations.system import units_enabled
-from gx10.reconcile.classes import Drift
 
 
 def gang_units(description: Description, name: str) -> list[str]:

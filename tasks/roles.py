@@ -5,12 +5,12 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
-from gx10.engine.description import Description
-from gx10.engine.live import live_question
-from gx10.engine.roles import gang_remains, reconciler_remains
+from gx10.described.description import Description
+from gx10.described.live import live_question
+from gx10.described.roles import gang_remains, reconciler_remains
+from gx10.drift.classes import Drift
 from gx10.operations.members import former_programs_left, gone_told, members_noted
 from gx10.operations.remains import role_left
-from gx10.reconcile.classes import Drift
 
 
 @deploy("Roles")

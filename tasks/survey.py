@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from gx10.engine import gang_files, host_files, units, watch_files
-from gx10.engine.description import Description
-from gx10.engine.image_inputs import archive_name
-from gx10.engine.live import filter_question, live_question
-from gx10.engine.members import members_file
-from gx10.engine.placed import HOSTS_FILE, TITLE, unit_names
-from gx10.engine.preflight import COMMANDS
-from gx10.engine.reconciler_wheels import wheels_question
-from gx10.engine.roles import gang_remains, reconciler_remains
+from gx10.described import gang_files, host_files, units, watch_files
+from gx10.described.description import Description
+from gx10.described.image_inputs import archive_name
+from gx10.described.live import filter_question, live_question
+from gx10.described.members import members_file
+from gx10.described.placed import HOSTS_FILE, TITLE, unit_names
+from gx10.described.preflight import COMMANDS
+from gx10.described.project import applied_file
+from gx10.described.reconciler_wheels import wheels_question
+from gx10.described.roles import gang_remains, reconciler_remains
 from gx10.facts import (
     DockerState,
     FileStates,
@@ -26,10 +27,9 @@ from gx10.facts import (
     SystemState,
     WatchState,
 )
-from gx10.operations.asking import Question
 from gx10.operations.files import marks
+from gx10.operations.loop.asking import Question
 from gx10.operations.members import members_question
-from gx10.reconcile.described import applied_file
 from tasks.host import host_entries
 from tasks.model import shape_of, weights_of
 from tasks.ray import gang_entries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api import deploy
 
-from gx10.engine.description import Description
+from gx10.described.description import Description
 from gx10.operations.gang import completion_answered
 
 

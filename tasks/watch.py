@@ -7,9 +7,10 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import deploy
 
-from gx10.engine import watch_files
-from gx10.engine.description import Description
-from gx10.engine.live import live_question
+from gx10.described import watch_files
+from gx10.described.description import Description
+from gx10.described.live import live_question
+from gx10.described.project import deployed_files, project_archive
 from gx10.operations.files import Directory, File, files_described
 from gx10.operations.system import units_enabled
 from gx10.operations.watch import (
@@ -19,7 +20,6 @@ from gx10.operations.watch import (
     project_deployed,
     reconciler_user,
 )
-from gx10.reconcile.described import deployed_files, project_archive
 
 
 def watch_question(description: Description, name: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from gx10.engine.description import described_by_environment
+from gx10.described.description import described_by_environment
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from gx10.engine.description import Description, describe
-from gx10.engine.host_files import PROGRAMS, share_urls
-from gx10.engine.image_inputs import archive_name
+from gx10.described.description import Description, describe
+from gx10.described.host_files import PROGRAMS, share_urls
+from gx10.described.image_inputs import archive_name
 from gx10.lab.lab import Lab
 from gx10.probes import probe_words
 from gx10.settings import PROJECT

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from gx10.connector import TRACE
+from gx10.operations.loop.connector import TRACE
 from gx10.settings import PROJECT
 
 MAX_SECONDS = 5.0

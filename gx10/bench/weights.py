@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
-from gx10.bench.transfers import MANIFEST, PORT, PROGRAMS, Transfers, make_model
+from .transfers import MANIFEST, PORT, PROGRAMS, Transfers, make_model
 
 LARGE, SIZE, SMALL = 40, 102 * 10**6, 160
 ROUNDS = 3

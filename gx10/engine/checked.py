@@ -8,12 +8,12 @@ from pathlib import Path
 
 from gx10.settings import PROJECT, Draft, Loaded, Problem, read
 
-from .catalogue import catalogue
 from .fallbacks import Rung, rungs
-from .flags import Command, parse
 from .guards import Served, problems
-from .mods import added_flags
-from .render import environment, render
+from .vllm.catalogue import catalogue
+from .vllm.flags import Command, parse
+from .vllm.mods import added_flags
+from .vllm.render import environment, render
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from gx10.settings import Problem
 
-from .catalogue import catalogue
-from .flags import parse
 from .guards import Served
 from .guards.ceilings import ceiling_problems
-from .mods import added_flags
-from .render import Rendered, render
-from .spelling import option_name
+from .vllm.catalogue import catalogue
+from .vllm.flags import parse
+from .vllm.mods import added_flags
+from .vllm.render import Rendered, render
+from .vllm.spelling import option_name
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ class LiveState(Probe):
         record: str = "",
         free: list[str] | None = None,
     ) -> str:
-        """Ask what `gx10.engine.live.live_question` spells."""
+        """Ask what `gx10.described.live.live_question` spells."""
         lists = {"containers": containers, "services": services, "owned": owned, "units": units, "free": free}
         lists |= {"unit_path": unit_path, "daemon_files": daemon_files}
         asked: dict[str, Any] = {key: value or [] for key, value in lists.items()}
@@ -201,7 +201,7 @@ class FilterState(Probe):
     probe = "filters"
 
     def command(self, own: str, flows: str) -> str:
-        """Ask about flows as `gx10.engine.live.filter_question` spells them; the rules of `own` are left out."""
+        """Ask about flows as `gx10.described.live.filter_question` spells them; the rules of `own` are left out."""
         return probe_command(self.probe, {"own": own, "flows": flows})
 
 
@@ -221,7 +221,7 @@ class RoleRemains(Probe):
         home: str,
         ours: str,
     ) -> str:
-        """Ask by what `gx10.engine.roles` lists."""
+        """Ask by what `gx10.described.roles` lists."""
         asked = {"units": units, "files": files, "families": families, "trees": trees, "directories": directories}
         return probe_command(self.probe, {**asked, "user": user, "home": home, "ours": ours})
 

@@ -1,5 +1,5 @@
 """`python -m gx10.lab`."""
 
-from gx10.lab.commands import lab
+from .commands import lab
 
 lab()

@@ -7,10 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from gx10.lab.names import LabNames
-from gx10.lab.network import NAMESPACES
-from gx10.lab.plan import HostPlan, LabPlan
-from gx10.lab.shell import must
+from .names import LabNames
+from .network import NAMESPACES
+from .plan import HostPlan, LabPlan
+from .shell import must
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Access:
             "  HostKeyAlgorithms ssh-ed25519\n"
             "  ConnectTimeout 10\n"
             f"  ProxyCommand nsenter --net={namespace} socat -b 65536 - "
-            # Options as gx10/connector.py sets them on a socket of its own; 6:18 is TCP_USER_TIMEOUT.
+            # Options as gx10/operations/loop/connector.py sets them on a socket of its own; 6:18 is TCP_USER_TIMEOUT.
             "TCP:%h:%p,nodelay,connect-timeout=10,keepalive,keepidle=15,keepintvl=5,keepcnt=6,setsockopt=6:18:i45000\n"
         )
         return "\n".join(blocks)

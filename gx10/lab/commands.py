@@ -15,11 +15,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gx10.lab.errors import LabError
-from gx10.lab.lab import Lab
-from gx10.lab.plan import MOST_HOSTS, LabPlan
-from gx10.lab.progress import Progress, progress_for
-from gx10.lab.status import HostStatus
+from .errors import LabError
+from .lab import Lab
+from .plan import MOST_HOSTS, LabPlan
+from .progress import Progress, progress_for
+from .status import HostStatus
 
 P = ParamSpec("P")
 
@@ -108,7 +108,7 @@ def _cluster_named(lab: Lab) -> None:
 
 
 def _prepare_kit(progress: Progress) -> None:
-    from gx10.lab.kit import prepare  # noqa: PLC0415 - only `up` waits for the libraries that build it
+    from .kit import prepare  # noqa: PLC0415 - only `up` waits for the libraries that build it
 
     prepare(progress)
 

@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gx10.lab import kept_archive, rootfs
-from gx10.lab.access import Access
-from gx10.lab.cache import import_directory
-from gx10.lab.control_group import ControlGroup
-from gx10.lab.errors import LabError
-from gx10.lab.names import LabNames
-from gx10.lab.network import NAMESPACES, Network
-from gx10.lab.plan import HostPlan, LabPlan
+from . import kept_archive, rootfs
+from .access import Access
+from .cache import import_directory
+from .control_group import ControlGroup
+from .errors import LabError
+from .names import LabNames
+from .network import NAMESPACES, Network
+from .plan import HostPlan, LabPlan
 
 _LAUNCH = """
 echo 0 > "$GROUP/launcher/cgroup.procs" || exit 1

@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from gx10.lab.cache import cache_directory, locked
+from .cache import cache_directory, locked
 
 ARCHIVE = Path("var/lib/gx10/archive")
 """Where the head keeps its archive: `paths.archive` of clusters/lab.yaml."""

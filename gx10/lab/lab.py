@@ -10,18 +10,18 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from gx10.lab import requirements, rootfs
-from gx10.lab.access import Access
-from gx10.lab.cache import import_directory, locked
-from gx10.lab.control_group import ControlGroup
-from gx10.lab.errors import LabError
-from gx10.lab.host import Host
-from gx10.lab.names import LabNames
-from gx10.lab.network import Network
-from gx10.lab.plan import HostPlan, LabPlan
-from gx10.lab.progress import Progress
-from gx10.lab.removal import remove_leftovers, remove_run_directory, remove_state
-from gx10.lab.status import HostStatus, status_of
+from . import requirements, rootfs
+from .access import Access
+from .cache import import_directory, locked
+from .control_group import ControlGroup
+from .errors import LabError
+from .host import Host
+from .names import LabNames
+from .network import Network
+from .plan import HostPlan, LabPlan
+from .progress import Progress
+from .removal import remove_leftovers, remove_run_directory, remove_state
+from .status import HostStatus, status_of
 
 
 class Lab:

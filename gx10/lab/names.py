@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gx10.lab.plan import HostPlan
+from .plan import HostPlan
 
 
 @dataclass(frozen=True)

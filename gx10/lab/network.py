@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gx10.lab.cache import cache_directory, locked
-from gx10.lab.names import LabNames
-from gx10.lab.plan import HostPlan, LabPlan, NetworkPlan
-from gx10.lab.shell import must, succeeds
+from .cache import cache_directory, locked
+from .names import LabNames
+from .plan import HostPlan, LabPlan, NetworkPlan
+from .shell import must, succeeds
 
 NAMESPACES = Path("/run/netns")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gx10.lab.errors import LabError
+from .errors import LabError
 
 MOST_HOSTS = 8
 """Addresses would allow more; one machine's memory hardly does."""

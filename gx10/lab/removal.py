@@ -6,11 +6,11 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from gx10.lab import kept_archive
-from gx10.lab.errors import LabError
-from gx10.lab.mounts import mounted, mounts_under
-from gx10.lab.names import LabNames
-from gx10.lab.shell import must, succeeds
+from . import kept_archive
+from .errors import LabError
+from .mounts import mounted, mounts_under
+from .names import LabNames
+from .shell import must, succeeds
 
 _NSPAWN_RUN = Path("/run/systemd/nspawn")
 _REMOVED = "removed-"

@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from gx10.lab.cache import cache_directory
-from gx10.lab.control_group import unified_root
-from gx10.lab.errors import LabError
-from gx10.lab.mounts import file_system_of, mounted
-from gx10.lab.names import LabNames
-from gx10.lab.plan import LabPlan
-from gx10.lab.shell import succeeds
+from .cache import cache_directory
+from .control_group import unified_root
+from .errors import LabError
+from .mounts import file_system_of, mounted
+from .names import LabNames
+from .plan import LabPlan
+from .shell import succeeds
 
 PACKAGE_OF = {
     "systemd-nspawn": "systemd-container",

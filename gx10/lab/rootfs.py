@@ -8,11 +8,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from gx10.lab.cache import cache_directory, locked
-from gx10.lab.errors import LabError
-from gx10.lab.progress import Progress
-from gx10.lab.removal import remove_tree
-from gx10.lab.shell import must
+from .cache import cache_directory, locked
+from .errors import LabError
+from .progress import Progress
+from .removal import remove_tree
+from .shell import must
 
 SUITE = "trixie"
 """Nearer to DGX OS 7 (systemd 255, Docker 28) than bookworm; its `docker save` writes content-addressed layers."""

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 
-from gx10.lab.errors import LabError
+from .errors import LabError
 
 
 def must(argv: Sequence[str], purpose: str, *, stdin: str | None = None) -> str:

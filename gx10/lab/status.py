@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gx10.lab.host import Host
+from .host import Host
 
 CableState = Literal["connected", "cut", "no power"]
 

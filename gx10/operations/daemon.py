@@ -8,15 +8,15 @@ from typing import Any
 
 from pyinfra import host
 
-from gx10.engine.generation import digest
+from gx10.described.generation import digest
+from gx10.drift.classes import Drift
+from gx10.drift.policy import run_directory
 from gx10.facts import FileStates, HostOffer, LiveState
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.policy import run_directory
 
-from .asking import ask
-from .commands import Commands
-from .declared import drifted, operation
 from .files import File, put_command, told_state
+from .loop.asking import ask
+from .loop.commands import Commands
+from .loop.declared import drifted, operation
 
 
 def _daemon(live: Mapping[str, Any]) -> dict[str, str]:

@@ -13,13 +13,13 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
-from gx10.engine.placed import Kind, Placed
+from gx10.described.placed import Kind, Placed
+from gx10.drift.classes import Drift
 from gx10.facts import FileStates, SystemState
-from gx10.reconcile.classes import Drift
 
-from .asking import ask, surveyed_first
-from .commands import Command, Commands
-from .declared import drifted, operation
+from .loop.asking import ask, surveyed_first
+from .loop.commands import Command, Commands
+from .loop.declared import drifted, operation
 
 PUT = Path(__file__).with_name("put.py").read_text(encoding="utf-8")
 UNITS = "/etc/systemd/system/"

@@ -10,16 +10,16 @@ from typing import Any
 
 from pyinfra import host
 
-from gx10.engine.description import described_by_environment
-from gx10.engine.reconciler_wheels import wheel_faults
-from gx10.engine.splits import Shape, split_faults
+from gx10.described.description import described_by_environment
+from gx10.described.reconciler_wheels import wheel_faults
+from gx10.drift.classes import Drift
+from gx10.engine.vllm.splits import Shape, split_faults
 from gx10.facts import ModelShape, ReconcilerWheels
 from gx10.probes import probe_words
-from gx10.reconcile.classes import Drift
 
-from .asking import ask
-from .commands import Commands, elsewhere, refuse
-from .declared import operation
+from .loop.asking import ask
+from .loop.commands import Commands, elsewhere, refuse
+from .loop.declared import operation
 
 
 @operation(drift=Drift.REPORT)

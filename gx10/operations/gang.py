@@ -11,18 +11,18 @@ from typing import Any
 from pyinfra import host, logger
 from pyinfra.api.command import QuoteString, StringCommand
 
-from gx10.engine.containers import Described
-from gx10.engine.gang_files import GENERATION_FILE
-from gx10.engine.generation import digest
-from gx10.engine.host_files import running_marker
-from gx10.engine.units import ENGINE_CONTAINER, GENERATION_LABEL, RAY_CONTAINER
+from gx10.described.containers import Described
+from gx10.described.gang_files import GENERATION_FILE
+from gx10.described.generation import digest
+from gx10.described.host_files import running_marker
+from gx10.described.units import ENGINE_CONTAINER, GENERATION_LABEL, RAY_CONTAINER
+from gx10.drift.classes import Drift
 from gx10.facts import DockerState, FileStates, LiveState, SystemState
-from gx10.reconcile.classes import Drift
 
-from .asking import ask
-from .commands import Command, Commands, Narrated, elsewhere, refuse
-from .declared import drifted, operation
 from .files import File, put_command, told_state
+from .loop.asking import ask
+from .loop.commands import Command, Commands, Narrated, elsewhere, refuse
+from .loop.declared import drifted, operation
 from .model import stored_model
 
 CONTROL = "/usr/local/lib/gx10/gang_control.py"

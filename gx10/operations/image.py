@@ -12,29 +12,19 @@ from pyinfra import host
 from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from typing_extensions import override
 
-from gx10.engine.host_files import DAMAGED
-from gx10.engine.image_inputs import LABEL, archive_name
+from gx10.described.host_files import DAMAGED
+from gx10.described.image_inputs import LABEL, archive_name
+from gx10.drift.classes import Drift
 from gx10.facts import DockerState, ImageLeftovers, StoredContent, WheelFaults
-from gx10.models.manifests import digest_of
-from gx10.reconcile.classes import Drift
 from gx10.settings import Image
 from gx10.settings.image import BaseImage
 from gx10.transfer.control_archive import ControlArchive
+from gx10.weights.manifests import digest_of
 
-from .asking import ask, surveyed_first
-from .commands import (
-    Command,
-    Commands,
-    ControlWork,
-    Elsewhere,
-    Narrated,
-    elsewhere,
-    exit_status,
-    numbered,
-    refuse,
-)
-from .declared import drifted, operation
 from .files import File, put_command
+from .loop.asking import ask, surveyed_first
+from .loop.commands import Command, Commands, ControlWork, Elsewhere, Narrated, elsewhere, exit_status, numbered, refuse
+from .loop.declared import drifted, operation
 
 if TYPE_CHECKING:
     from pyinfra.api.arguments import ConnectorArguments

@@ -8,15 +8,15 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
-from gx10.engine.host_files import UNITS
+from gx10.described.host_files import UNITS
+from gx10.drift.classes import Drift
+from gx10.drift.policy import run_directory
 from gx10.facts import FilterState, LiveState
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.policy import run_directory
 
-from .asking import ask
-from .commands import Command, Commands
-from .declared import drifted, operation
 from .files import topmost
+from .loop.asking import ask
+from .loop.commands import Command, Commands
+from .loop.declared import drifted, operation
 
 GIB = 2**30
 

@@ -8,15 +8,15 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
-from gx10.engine.description import Description
-from gx10.engine.members import Members, members_file
+from gx10.described.description import Description
+from gx10.described.members import Members, members_file
+from gx10.drift.classes import Drift
 from gx10.facts import FileStates, Kept, LiveState
-from gx10.reconcile.classes import Drift
 
-from .asking import ask
-from .commands import Command, Commands, elsewhere
-from .declared import drifted, operation
 from .files import File, put_command, told_state
+from .loop.asking import ask
+from .loop.commands import Command, Commands, elsewhere
+from .loop.declared import drifted, operation
 
 
 def members_question(description: Description) -> dict[str, Any]:

@@ -10,16 +10,16 @@ from typing import Any
 from pyinfra import host, logger
 from pyinfra.api.command import PyinfraCommand, QuoteString
 
+from gx10.drift.classes import Drift
 from gx10.facts import ModelRoot, StoredContent
-from gx10.models.holders import Holding, Stored, holding
-from gx10.models.manifests import Manifests, bytes_in
-from gx10.models.room import GIB, Room, refusal, table
-from gx10.reconcile.classes import Drift
+from gx10.weights.holders import Holding, Stored, holding
+from gx10.weights.manifests import Manifests, bytes_in
+from gx10.weights.room import GIB, Room, refusal, table
 
-from .asking import ask
-from .commands import Commands, FromControlNode, Narrated, Recorded, Refusal, elsewhere, refuse
-from .declared import drifted, operation
 from .image import CONTENT_PROGRAM
+from .loop.asking import ask
+from .loop.commands import Commands, FromControlNode, Narrated, Recorded, Refusal, elsewhere, refuse
+from .loop.declared import drifted, operation
 
 PARTITION_PROGRAM = "/usr/local/lib/gx10/partition.py"
 PROGRAMS = "/usr/local/lib/gx10"

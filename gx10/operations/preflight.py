@@ -6,16 +6,16 @@ import time
 
 from pyinfra import host
 
-from gx10.engine.description import described_by_environment
-from gx10.engine.preflight import COMMANDS, unfit
+from gx10.described.description import described_by_environment
+from gx10.described.preflight import COMMANDS, unfit
+from gx10.drift.classes import Drift
 from gx10.facts import HostOffer
-from gx10.reconcile.classes import Drift
 from gx10.settings import Cluster
 
-from .asking import Question, ask, survey
-from .commands import Commands, refuse
-from .declared import operation
-from .locking import lock_refusal
+from .loop.asking import Question, ask, survey
+from .loop.commands import Commands, refuse
+from .loop.declared import operation
+from .loop.locking import lock_refusal
 
 
 @operation(drift=Drift.REPORT)

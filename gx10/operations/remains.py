@@ -10,13 +10,13 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
-from gx10.engine.roles import Remains
+from gx10.described.roles import Remains
+from gx10.drift.classes import Drift
 from gx10.facts import RoleRemains
-from gx10.reconcile.classes import Drift
 
-from .asking import ask
-from .commands import Command, Commands
-from .declared import drifted, operation
+from .loop.asking import ask
+from .loop.commands import Command, Commands
+from .loop.declared import drifted, operation
 
 PROGRAM = Path(__file__).with_name("put_away.py")
 KINDS = {"files": "a file of a role that this host does not have", "trees": "a directory of such a role"}

@@ -9,14 +9,14 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
-from gx10.engine.host_files import SYSCTL_UNIT, UNITS, running_marker
+from gx10.described.host_files import SYSCTL_UNIT, UNITS, running_marker
+from gx10.drift.classes import Drift
 from gx10.facts import FileStates, LiveState, SystemState
-from gx10.reconcile.classes import Drift
 
-from .asking import ask, surveyed_first
-from .commands import Command, Commands
-from .declared import drifted, operation
-from .guard import guarded
+from .loop.asking import ask, surveyed_first
+from .loop.commands import Command, Commands
+from .loop.declared import drifted, operation
+from .loop.guard import guarded
 
 
 @operation(drift=Drift.HEAL)

@@ -11,15 +11,15 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
-from gx10.engine import watch_files
-from gx10.engine.authorized import described_line, key_of, settled
+from gx10.described import watch_files
+from gx10.described.authorized import described_line, key_of, settled
+from gx10.drift.classes import Drift
 from gx10.facts import FileStates, WatchState
-from gx10.reconcile.classes import Drift
 
-from .asking import ask
-from .commands import Command, Commands, Narrated, elsewhere, refuse
-from .declared import drifted, operation
 from .files import File, put_command, told_state, topmost
+from .loop.asking import ask
+from .loop.commands import Command, Commands, Narrated, elsewhere, refuse
+from .loop.declared import drifted, operation
 
 ENVIRONMENT_PROGRAM = "/usr/local/lib/gx10/environment.py"
 NO_SHELL = "/usr/sbin/nologin"

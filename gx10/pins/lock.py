@@ -15,9 +15,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
-from gx10.engine.locked import Locked, lock_text, normalised, read_lock
 from gx10.settings import Image
 from gx10.settings.image import Variant, Wheel
+
+from .locked import Locked, lock_text, normalised, read_lock
 
 TORCH_FAMILY = frozenset({"torch", "torchvision", "torchaudio"})
 """What the lowest installed layer is made for; whatever these need is part of it."""

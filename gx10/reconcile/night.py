@@ -14,20 +14,20 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from gx10.remote import Answer
+from gx10.access.remote import Answer
+from gx10.access.suspension import Suspension
+from gx10.drift.classes import Drift
+from gx10.drift.classify import Decided, Decision, Situation, decide, holds, keys, put_off_because
+from gx10.drift.policy import Policy
+from gx10.drift.verdict import EXIT, Status, judge
 from gx10.settings import Cluster
 
 from . import window
-from .classes import Drift
-from .classify import Decided, Decision, Situation, decide, holds, keys, put_off_because
 from .history import REPORT_FILE
 from .memory import Memory
-from .policy import Policy
 from .report import Difference, HostReport, IgnoredReport, OperationReport, Report, StepReport, TransferReport
 from .runner import Applied, Plan, RunnerError
-from .suspension import Suspension
 from .tools import Tools
-from .verdict import EXIT, Status, judge
 
 TAKEN_OVER = ("gang.completion_answered", "model.manifest_recorded")
 """The run asks for the completion itself, and can tell an engine that is silent from a plan that failed. What a deploy

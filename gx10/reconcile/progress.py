@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from .policy import JOURNAL_FILE
+from gx10.drift.policy import JOURNAL_FILE
+
 from .report import Report
 
 

@@ -13,9 +13,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .classes import Drift
-from .classify import Decision
-from .verdict import Status
+from gx10.drift.classes import Drift
+from gx10.drift.classify import Decision
+from gx10.drift.verdict import Status
 
 VERSION: Literal[1] = 1
 

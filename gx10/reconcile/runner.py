@@ -32,8 +32,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .findings import Item, Journal, Looked, ignored, items
-from .policy import JOURNAL_FILE, RUN, Policy
+from gx10.drift.findings import Item, Journal, Looked, ignored, items
+from gx10.drift.policy import JOURNAL_FILE, RUN, Policy
 
 Pairs = frozenset[tuple[str, str]]
 """Pairs of an operation's name and a host."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .classify import Decision
+from gx10.drift.classify import Decision
+
 from .report import OperationReport, Report
 
 ORDER = (

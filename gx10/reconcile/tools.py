@@ -12,18 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from gx10.engine import gang_files, units
-from gx10.engine.description import Description
-from gx10.engine.host_files import transfers_file
+from gx10.access.remote import Answer, ask, run
+from gx10.access.suspension import suspension_file
+from gx10.described import gang_files, units
+from gx10.described.description import Description
+from gx10.described.host_files import transfers_file
+from gx10.described.project import applied_file
+from gx10.drift.policy import Policy
 from gx10.probes import probes_words
-from gx10.remote import Answer, ask, run
 from gx10.settings.reconcile import Window
 
-from .described import applied_file
-from .policy import Policy
 from .report import Health
 from .runner import Applied, Plan
-from .suspension import suspension_file
 
 COMPLETION_SECONDS = 150
 CHECK_SECONDS = 900

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .model import Settings
+from .base import Settings
 from .reconcile import Reconcile
 from .types import AbsolutePath, Environment, HostName, Interface
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from .model import Settings
+from .base import Settings
 
 
 def fields_below(model: type[Settings], above: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from .model import Settings
+from .base import Settings
 from .types import AbsolutePath
 
 DIGEST = r"sha256:[0-9a-f]{64}"

@@ -9,9 +9,9 @@ from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
+from .base import Settings
 from .cluster import Cluster
 from .image import Image
-from .model import Settings
 from .problems import Problem, SettingsError
 from .recipe import Recipe
 from .source import SourceError, Tree, read_mapping
@@ -91,7 +91,7 @@ def cluster_name() -> str:
 def load(name: str | None = None, project: Path = PROJECT) -> Loaded:
     """Load a cluster by name with its recipe and image; raises SettingsError with every problem found.
 
-    The rules that span files and the engine's command are `gx10.engine.described`'s, which builds on this.
+    The rules that span files and the engine's command are `gx10.engine.checked`'s, which builds on this.
     """
     return read(name, project).loaded()
 

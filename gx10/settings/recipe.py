@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from .model import Settings
+from .base import Settings
 from .types import AbsolutePath, Environment, HostName, RelativePath
 
 Scalar = str | int | float | bool | None

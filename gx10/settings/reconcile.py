@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from .model import Settings
+from .base import Settings
 from .types import AbsolutePath, HostName
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

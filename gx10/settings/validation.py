@@ -8,8 +8,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from .base import Settings
 from .fields import locate
-from .model import Settings
 from .problems import Problem
 from .secrets import shown
 from .source import Tree

@@ -19,10 +19,10 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from gx10.engine.description import Description
-from gx10.engine.host_files import PROGRAMS
-from gx10.engine.image_inputs import archive_name
-from gx10.remote import project_path, run, ssh_arguments
+from gx10.access.remote import project_path, run, ssh_arguments
+from gx10.described.description import Description
+from gx10.described.host_files import PROGRAMS
+from gx10.described.image_inputs import archive_name
 
 RECEIVED = ".received"
 TELL_SECONDS = 5

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gx10.engine.description import describe
+from gx10.described.description import describe
 from gx10.lab.lab import Lab
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gx10.engine.description import describe
+from gx10.described.description import describe
 from gx10.lab.lab import Lab
 
 from .outside import Watcher, picture

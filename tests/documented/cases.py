@@ -859,14 +859,14 @@ NOT_PROVOKED = (
     NotProvoked(
         f"{BOOKS}/restart-pending.md",
         "a host does not answer",
-        "gx10/reconcile/classify.py",
+        "gx10/drift/classify.py",
         "a host does not answer",
         "A host that goes away between a run's first look and its decision cannot be had on request.",
     ),
     NotProvoked(
         f"{BOOKS}/restart-pending.md",
         "is not done on",
-        "gx10/reconcile/classify.py",
+        "gx10/drift/classify.py",
         "is not done on",
         "It takes weights or an image that cannot be put in place beside a gang that serves.",
     ),

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gx10.engine.description import describe
-from gx10.engine.units import GENERATION_LABEL, RAY_CONTAINER
+from gx10.described.description import describe
+from gx10.described.units import GENERATION_LABEL, RAY_CONTAINER
 from gx10.lab.lab import Lab
 from gx10.reconcile.window import DAYS
 from gx10.settings import PROJECT
@@ -440,9 +440,9 @@ def suspension_damaged(stage: Stage) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from gx10.engine.description import describe
-from gx10.engine.units import GENERATION_LABEL, RAY_CONTAINER
-from gx10.reconcile.lock import locked
+from gx10.described.description import describe
+from gx10.described.units import GENERATION_LABEL, RAY_CONTAINER
+from gx10.access.lock import locked
 with locked(describe("lab"), Path(sys.argv[1]), "a deploy by hand", 3600):
     print("held", flush=True)
     time.sleep(3600)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gx10.engine.description import describe
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.classify import Decision
+from gx10.described.description import describe
+from gx10.drift.classes import Drift
+from gx10.drift.classify import Decision
 
 DESCRIBED = describe("lab")
 IMAGE = DESCRIBED.image_reference

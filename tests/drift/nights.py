@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gx10.drift.policy import JOURNAL_FILE
 from gx10.lab.lab import Lab
 from gx10.reconcile.history import History
-from gx10.reconcile.policy import JOURNAL_FILE
 from gx10.reconcile.report import OperationReport, Report
 
 from ..lab.deployment import HOSTS, PROJECT, command

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gx10.engine.description import describe
+from gx10.described.description import describe
+from gx10.drift.classes import Drift
+from gx10.drift.verdict import Status
 from gx10.lab.lab import Lab
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.verdict import Status
 
 from ..lab.deployment import HOSTS, PROJECT, deploy, gx10
 from ..lab.fingerprint import fingerprint

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.classify import Decision
-from gx10.reconcile.metrics import metrics
-from gx10.reconcile.page import page
+from gx10.drift.classes import Drift
+from gx10.drift.classify import Decision
+from gx10.drift.verdict import Status
+from gx10.reconcile.publish.metrics import metrics
+from gx10.reconcile.publish.page import page
 from gx10.reconcile.report import Difference, Health, HostReport, OperationReport, Report, StepReport
-from gx10.reconcile.verdict import Status
 from gx10.settings import PROJECT
 
 MONITORING = PROJECT / "files/monitoring"

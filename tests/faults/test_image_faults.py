@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gx10.engine.description import describe
-from gx10.engine.host_files import PROGRAMS, share_urls
-from gx10.engine.image_inputs import archive_name
+from gx10.described.description import describe
+from gx10.described.host_files import PROGRAMS, share_urls
+from gx10.described.image_inputs import archive_name
 from gx10.lab.lab import Lab
 
 from ..lab.deployment import HOSTS, PROJECT, command, deploy, forget_archives, gx10

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from gx10.bench.transfers import MANIFEST, PROGRAMS, Transfers, make_model
-from gx10.models.sending import send
+from gx10.transfer.sending import send
 
 from ..lab.deployment import FLIP
 

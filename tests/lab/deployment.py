@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gx10.engine.description import describe
+from gx10.described.description import describe
 from gx10.lab.lab import Lab
 from gx10.transfer.control_archive import ControlArchive
 

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from gx10 import retirement
-from gx10.engine import gang_files, watch_files
-from gx10.engine.authorized import described_line
-from gx10.engine.description import Description, describe
-from gx10.engine.members import member
+from gx10.access.remote import Answer
+from gx10.day_two import retirement
+from gx10.described import gang_files, watch_files
+from gx10.described.authorized import described_line
+from gx10.described.description import Description, describe
+from gx10.described.members import member
+from gx10.described.project import deployed_files
 from gx10.operations.files import PUT, File, marks, put_entries
-from gx10.reconcile.described import deployed_files
-from gx10.remote import Answer
 from tasks.host import host_entries
 from tasks.ray import gang_entries
 from tasks.watch import watch_entries

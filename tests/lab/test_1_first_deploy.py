@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from gx10.engine.render import render
-from gx10.engine.units import ENGINE_CONTAINER
+from gx10.described.units import ENGINE_CONTAINER
+from gx10.engine.vllm.render import render
 from gx10.lab.lab import Lab
 from gx10.settings import load_recipe
 

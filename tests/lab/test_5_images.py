@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gx10.engine.description import describe
+from gx10.described.description import describe
 from gx10.lab.lab import Lab
 
 from .deployment import deploy, gx10

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gx10.engine.description import describe
-from gx10.engine.units import ENGINE_CONTAINER
+from gx10.described.description import describe
+from gx10.described.units import ENGINE_CONTAINER
 from gx10.lab.lab import Lab
 
 from .deployment import FLIP, HOSTS, gx10

@@ -9,9 +9,9 @@ import random
 
 import pytest
 
-from gx10.engine import watch_files
+from gx10.described import watch_files
+from gx10.drift.verdict import Status
 from gx10.lab.lab import Lab
-from gx10.reconcile.verdict import Status
 
 from ..drift.injections import CONTENT, FILES, GANG, OWN, REPORTED, UNITS_AND_LIVE
 from ..drift.nights import host_for, inject, pairs, undo

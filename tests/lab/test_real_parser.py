@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from gx10.engine import snapshot
-from gx10.engine.catalogue import VLLM_VERSION, catalogue
 from gx10.engine.checked import check
-from gx10.engine.flags import parse
-from gx10.engine.mods import added_flags
+from gx10.engine.vllm import snapshot
+from gx10.engine.vllm.catalogue import VLLM_VERSION, catalogue
+from gx10.engine.vllm.flags import parse
+from gx10.engine.vllm.mods import added_flags
 from gx10.lab.cache import cache_directory
 from gx10.lab.kit import wheelhouse
 from gx10.settings import PROJECT
@@ -195,4 +195,4 @@ def test_the_packaged_snapshot_is_what_this_vllm_says(vllm: Path, tmp_path: Path
     unpack(wheel, tmp_path / "src")
     out = tmp_path / "flags.json"
     run(vllm, Path(snapshot.__file__), [str(out)], tmp_path / "src")
-    assert out.read_text() == (PROJECT / f"gx10/engine/vllm-serve-flags-{VLLM_VERSION}.json").read_text()
+    assert out.read_text() == (PROJECT / f"gx10/engine/vllm/vllm-serve-flags-{VLLM_VERSION}.json").read_text()

@@ -12,11 +12,11 @@ import tarfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gx10.engine.image_inputs import image_inputs
-from gx10.engine.locked import Locked, lock_text, normalised, read_lock
+from gx10.described.image_inputs import image_inputs
 from gx10.lab.kit.wheel import Wheel
 from gx10.lab.lab import Lab
 from gx10.operations.image import build_words
+from gx10.pins.locked import Locked, lock_text, normalised, read_lock
 from gx10.settings import PROJECT, Image, load_image
 
 HOST = "gx10-1"

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from gx10.engine import gang_files, host_files, watch_files
-from gx10.engine.description import Description
-from gx10.engine.placed import Kind, Placed, placed
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.classify import Decision
+from gx10.described import gang_files, host_files, watch_files
+from gx10.described.description import Description
+from gx10.described.placed import Kind, Placed, placed
+from gx10.drift.classes import Drift
+from gx10.drift.classify import Decision
 
 UNITS = host_files.UNITS
 RELOAD = "systemctl daemon-reload"

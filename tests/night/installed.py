@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from gx10.engine import watch_files
+from gx10.described import watch_files
 from gx10.lab.lab import Lab
 from gx10.reconcile.report import Report
 
@@ -184,7 +184,7 @@ def fingerprint_of(lab: Lab, directories: Sequence[str], host: str = HEAD) -> st
 
 def long_request(lab: Lab, tokens: int) -> list[str]:
     """The command that asks the engine on the head for so many tokens."""
-    from gx10.engine.description import describe  # noqa: PLC0415 - only here
+    from gx10.described.description import describe  # noqa: PLC0415 - only here
 
     served = describe("lab")
     body = {"model": served.served_name, "prompt": "Go on.", "max_tokens": tokens, "ignore_eos": True}

@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from gx10.engine import watch_files
-from gx10.engine.description import describe
+from gx10.access.lock import hold_on_head
+from gx10.described import watch_files
+from gx10.described.description import describe
+from gx10.drift.classes import Drift
+from gx10.drift.verdict import Status
 from gx10.lab.lab import Lab
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.lock import hold_on_head
-from gx10.reconcile.verdict import Status
 
 from ..drift.injections import FILES, UNITS_AND_LIVE
 from ..drift.nights import inject, pairs

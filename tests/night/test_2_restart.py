@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gx10.engine import watch_files
-from gx10.engine.description import describe
+from gx10.access.lock import hold_on_head
+from gx10.described import watch_files
+from gx10.described.description import describe
+from gx10.drift.classes import Drift
+from gx10.drift.verdict import Status
 from gx10.lab.lab import Lab
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.lock import hold_on_head
-from gx10.reconcile.verdict import Status
 
 from ..lab.deployment import HOSTS, gx10
 from .installed import HOOK, described, hook_lines, injected, long_request, night, prometheus, step_begun, unit, until

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gx10.engine import watch_files
+from gx10.described import watch_files
+from gx10.drift.verdict import Status
 from gx10.lab.lab import Lab
 from gx10.reconcile.report import Report
-from gx10.reconcile.verdict import Status
 
 from ..lab.deployment import HOSTS
 from .installed import HEAD, HOOK, described, ended, report, run_names, until

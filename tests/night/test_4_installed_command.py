@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gx10.engine import watch_files
+from gx10.described import watch_files
 from gx10.lab.lab import Lab
 
 from .installed import HEAD, commands, fingerprint_of

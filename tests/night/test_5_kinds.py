@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from gx10.drift.verdict import Status
 from gx10.lab.lab import Lab
-from gx10.reconcile.verdict import Status
 
 from ..drift.conftest import SEED
 from ..drift.injections import (

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from gx10.engine.description import describe
+from gx10.described.description import describe
+from gx10.drift.verdict import Status
 from gx10.lab.errors import LabError
 from gx10.lab.lab import Lab
 from gx10.reconcile.report import OperationReport, Report
-from gx10.reconcile.verdict import Status
 
 from ..drift.nights import pairs
 from ..lab.deployment import PROJECT, gx10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gx10.engine import watch_files
+from gx10.described import watch_files
+from gx10.drift.verdict import Status
 from gx10.lab.lab import Lab
-from gx10.reconcile.verdict import Status
 
 from .installed import HEAD, begin, deployed, ended, hook_lines, injected, night, report, run_names, unit
 

@@ -11,8 +11,8 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-from gx10.engine.description import Description, described_by_environment
-from gx10.remote import ssh_options
+from gx10.access.remote import ssh_options
+from gx10.described.description import Description, described_by_environment
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import json
 
 from testinfra.host import Host
 
-from gx10.engine import units
-from gx10.engine.description import Description
-from gx10.engine.image_inputs import LABEL
+from gx10.described import units
+from gx10.described.description import Description
+from gx10.described.image_inputs import LABEL
 
 PROVE = "python3 /opt/gx10/prove_image.py"
 

@@ -6,8 +6,8 @@ import json
 
 from testinfra.host import Host
 
-from gx10.engine.description import Description
-from gx10.engine.host_files import SHARE_PORT
+from gx10.described.description import Description
+from gx10.described.host_files import SHARE_PORT
 
 ASK = """
 import concurrent.futures, json, socket, sys

@@ -6,8 +6,8 @@ import json
 
 from testinfra.host import Host
 
-from gx10.engine import units
-from gx10.engine.description import Description
+from gx10.described import units
+from gx10.described.description import Description
 
 
 def ask(head: Host, description: Description) -> dict[str, object]:

@@ -6,8 +6,8 @@ import json
 
 from testinfra.host import Host
 
-from gx10.engine import gang_files, host_files, units
-from gx10.engine.description import Description
+from gx10.described import gang_files, host_files, units
+from gx10.described.description import Description
 
 
 def parts(description: Description, name: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import json
 
 from testinfra.host import Host
 
-from gx10.engine.description import Description
+from gx10.described.description import Description
 
 
 def test_weights_are_proven_against_the_manifest(node: Host, name: str, description: Description) -> None:

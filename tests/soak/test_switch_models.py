@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from gx10.engine.units import ENGINE_CONTAINER
+from gx10.described.units import ENGINE_CONTAINER
 from gx10.lab.kit.tiny_model import CONTENT, OTHER_CONTENT
 from gx10.lab.lab import Lab
-from gx10.models.choice import Choice
+from gx10.weights.choice import Choice
 
 from ..lab.deployment import HOSTS, PROJECT, command, deploy, gx10
 

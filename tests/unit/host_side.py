@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gx10.engine.host_files import DAMAGED
+from gx10.described.host_files import DAMAGED
 
 PYTHON = [sys.executable, "-S", "-E"]
 """Without site packages: hosts have the standard library alone."""

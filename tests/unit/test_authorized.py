@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from gx10.engine.authorized import described_line, key_of, settled
-from gx10.engine.description import describe
+from gx10.described.authorized import described_line, key_of, settled
+from gx10.described.description import describe
 from gx10.operations import watch
 from gx10.probes import PROBES
 from tasks.watch import watch_question

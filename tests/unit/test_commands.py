@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from gx10 import access_files, cli, images, interrupted, last_description, reconcile_commands, remote
-from gx10.access_files import missing_files
-from gx10.engine.description import Description, describe
-from gx10.reconcile.lock import LockUnknownError
-from gx10.remote import Answer
+from gx10 import cli
+from gx10.access import access_files, remote
+from gx10.access.access_files import missing_files
+from gx10.access.lock import LockUnknownError
+from gx10.access.remote import Answer
+from gx10.cli import interrupted, last_description, reconcile_commands
+from gx10.day_two import images
+from gx10.described.description import Description, describe
 from gx10.settings import PROJECT, SettingsError
 
 from .terminal import CTRL_C, Terminal
@@ -150,7 +153,7 @@ def switched(checkout: Path) -> Path:
 def serves(checkout: Path, stuck: str) -> list[str]:
     """`gx10 serve NEW` with that pyinfra, as words."""
     program = (
-        "import sys, gx10.model_commands as m, gx10.pyinfra_command as p, gx10.cli as cli\n"
+        "import sys, gx10.cli.model_commands as m, gx10.cli.pyinfra_command as p, gx10.cli as cli\n"
         f"p.sys = type('Fake', (), {{'executable': {str(checkout / 'bin/python')!r}}})\n"
         "m._verified = lambda description: print('verified', description.cluster.recipe, flush=True) or 0\n"
         "cli.main()\n"
@@ -297,7 +300,7 @@ def test_what_only_reads_goes_by_the_description_that_loaded_last(
         asked.append(host)
         return Answer(host, reason="unreachable: timed out")
 
-    monkeypatch.setattr("gx10.engine.description.described_by_environment", broken)
+    monkeypatch.setattr("gx10.described.description.described_by_environment", broken)
     monkeypatch.setattr(remote, "run", run)
     result = typed(verb)
     assert result.exit_code == status, result.output

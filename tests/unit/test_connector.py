@@ -11,7 +11,7 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient import client
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from gx10.connector import LOST_SECONDS, Gx10Connector, Proxied
+from gx10.operations.loop.connector import LOST_SECONDS, Gx10Connector, Proxied
 
 
 def connector(transport: object) -> Gx10Connector:
@@ -24,7 +24,7 @@ def connector(transport: object) -> Gx10Connector:
 
 def test_a_connection_ends_when_its_host_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SSHConnector, "connect", lambda _: None)
-    monkeypatch.setattr("gx10.connector.watch", lambda _: None)
+    monkeypatch.setattr("gx10.operations.loop.connector.watch", lambda _: None)
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
         connector(SimpleNamespace(sock=ours)).connect()
         told = {

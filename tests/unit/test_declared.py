@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import gx10.operations
-from gx10.operations.declared import DECLARED
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.findings import Journal
-from gx10.reconcile.policy import JOURNAL_FILE, RUN, Hold, Policy
+from gx10.drift.classes import Drift
+from gx10.drift.findings import Journal
+from gx10.drift.policy import JOURNAL_FILE, RUN, Hold, Policy
+from gx10.operations.loop.declared import DECLARED
 from gx10.settings import PROJECT
 
 OPERATIONS = PROJECT / "gx10/operations"
@@ -40,7 +40,7 @@ def test_every_operation_declares_its_class() -> None:
     for _, name, _ in pkgutil.iter_modules(gx10.operations.__path__):
         if name not in HOST_SIDE:
             found += undeclared(importlib.import_module(f"gx10.operations.{name}"), name)
-    assert found == [], "declare @operation(drift=…) of gx10.operations.declared"
+    assert found == [], "declare @operation(drift=…) of gx10.operations.loop.declared"
     assert len(DECLARED) >= 20
     assert {declared.drift for declared in DECLARED.values()} >= {Drift.HEAL, Drift.RESTART, Drift.GANG, Drift.REPORT}
 
@@ -54,9 +54,9 @@ def test_an_operation_without_a_class_would_be_found(monkeypatch: pytest.MonkeyP
 
 def test_no_task_calls_an_operation_that_has_no_class() -> None:
     own = re.compile(r"^from pyinfra(?:\.api)?\.operation|^from pyinfra\.operations|import operation$", re.MULTILINE)
-    for path in [*(PROJECT / "tasks").glob("*.py"), *OPERATIONS.glob("*.py")]:
+    for path in [*(PROJECT / "tasks").glob("*.py"), *OPERATIONS.rglob("*.py")]:
         if path.name not in {"declared.py"}:
-            text = path.read_text().replace("from .declared import", "")
+            text = path.read_text().replace("from .loop.declared import", "")
             assert not own.search(text), f"{path.name}: only @operation(drift=…) has a class"
 
 
@@ -68,9 +68,9 @@ def test_every_call_of_an_operation_has_a_name() -> None:
 
 
 MADE = """
-from gx10.operations.declared import drifted, operation
-from gx10.operations.journal import watch
-from gx10.reconcile.classes import Drift
+from gx10.operations.loop.declared import drifted, operation
+from gx10.operations.loop.journal import watch
+from gx10.drift.classes import Drift
 from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.api.command import StringCommand
@@ -179,14 +179,14 @@ def test_an_ignore_rule_holds_in_a_deploy_by_hand_too() -> None:
     rule = '  ignore:\n    - {subject: two, reason: "tried out until May"}\n'
     assert "reconcile:\n" in text
     program = (
-        "import gx10.settings.load as load, gx10.engine.description as d, pathlib, yaml\n"
-        "from gx10.operations import declared\n"
+        "import gx10.settings.load as load, gx10.described.description as d, pathlib, yaml\n"
+        "from gx10.operations.loop import declared\n"
         "from gx10.settings.cluster import Cluster\n"
         f"tree = yaml.safe_load({text.replace('reconcile:' + chr(10), 'reconcile:' + chr(10) + rule)!r})\n"
         "class D: cluster = Cluster.model_validate(tree)\n"
         "declared.described_by_environment = lambda: D\n"
         "policy = declared.policy()\n"
-        "from gx10.reconcile.classes import Drift\n"
+        "from gx10.drift.classes import Drift\n"
         "print(policy.left('Host | Write', 'gx10-1', 'two', Drift.HEAL))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)

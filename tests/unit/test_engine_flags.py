@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gx10.engine.catalogue import VLLM_VERSION, Flag, catalogue
-from gx10.engine.flags import Command, parse
-from gx10.engine.mods import MOD_FLAGS, added_flags
-from gx10.engine.spelling import normalised
-from gx10.engine.values import human_int
+from gx10.engine.vllm.catalogue import VLLM_VERSION, Flag, catalogue
+from gx10.engine.vllm.flags import Command, parse
+from gx10.engine.vllm.mods import MOD_FLAGS, added_flags
+from gx10.engine.vllm.spelling import normalised
+from gx10.engine.vllm.values import human_int
 
 SPELLINGS: list[tuple[str, dict[str, Any]]] = [
     ("--tensor-parallel-size 4", {"tensor_parallel_size": 4}),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gx10.engine.render import OFFLINE, environment, joined_lines, render
+from gx10.engine.vllm.render import OFFLINE, environment, joined_lines, render
 from gx10.settings import PROJECT, Problem, Recipe, load_recipe
 
 from .good_project import GoodProject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gx10.engine.render import Rendered, environment, render
+from gx10.engine.vllm.render import Rendered, environment, render
 from gx10.settings import Problem, Recipe
 
 

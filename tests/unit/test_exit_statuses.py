@@ -9,10 +9,10 @@ import pytest
 from pyinfra.api.command import StringCommand
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from gx10 import remote
-from gx10.engine.description import describe
-from gx10.engine.host_files import DAMAGED
-from gx10.operations.commands import exit_status, numbered
+from gx10.access import remote
+from gx10.described.description import describe
+from gx10.described.host_files import DAMAGED
+from gx10.operations.loop.commands import exit_status, numbered
 
 from .host_side import run as run_program
 

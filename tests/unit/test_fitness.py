@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from gx10.engine import watch_files
+from gx10.described import watch_files
+from gx10.described.description import describe
+from gx10.described.reconciler_wheels import locked, wheel_faults, wheels_question
 from gx10.engine.checked import check
-from gx10.engine.description import describe
-from gx10.engine.reconciler_wheels import locked, wheel_faults, wheels_question
-from gx10.engine.splits import Shape, products, split_faults
+from gx10.engine.vllm.splits import Shape, products, split_faults
 from gx10.operations import fitness
 from gx10.settings import PROJECT, SettingsError
 from tasks.model import shape_of

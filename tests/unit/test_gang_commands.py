@@ -8,10 +8,10 @@ import subprocess
 import pytest
 from click.testing import CliRunner
 
-from gx10 import gang_commands, remote
-from gx10.cli import main
-from gx10.engine.description import Description, describe
-from gx10.remote import Answer
+from gx10.access import remote
+from gx10.access.remote import Answer
+from gx10.cli import gang_commands, main
+from gx10.described.description import Description, describe
 
 
 @pytest.fixture

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from gx10.engine.containers import described_containers
-from gx10.engine.description import describe
-from gx10.engine.gang_files import ENGINE_UNIT, GANG_UNIT, supervisor_drop_ins
-from gx10.engine.live import live_question
-from gx10.engine.units import ENGINE_CONTAINER, RAY_CONTAINER
+from gx10.described.containers import described_containers
+from gx10.described.description import describe
+from gx10.described.gang_files import ENGINE_UNIT, GANG_UNIT, supervisor_drop_ins
+from gx10.described.live import live_question
+from gx10.described.units import ENGINE_CONTAINER, RAY_CONTAINER
+from gx10.drift.classes import ACTED_ON, Drift
+from gx10.drift.classify import resolved
+from gx10.drift.findings import Finding, Item
 from gx10.facts import DockerState, FileStates, LiveState, SystemState
 from gx10.operations import gang, live
-from gx10.operations.declared import DECLARED
-from gx10.reconcile.classes import ACTED_ON, Drift
-from gx10.reconcile.classify import resolved
-from gx10.reconcile.findings import Finding, Item
+from gx10.operations.loop.declared import DECLARED
 from tasks import ray
 from tasks.ray import described_gang, gang_units
 

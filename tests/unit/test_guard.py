@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gx10.operations import guard
-from gx10.operations.commands import Command
-from gx10.operations.guard import UNIT, NewLogin, guarded
-from gx10.remote import Answer
+from gx10.access.remote import Answer
+from gx10.operations.loop import guard
+from gx10.operations.loop.commands import Command
+from gx10.operations.loop.guard import UNIT, NewLogin, guarded
 
 
 class FakeHost:

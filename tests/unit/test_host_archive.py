@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gx10.models.manifests import digest_of
+from gx10.weights.manifests import digest_of
 
 from .fake_docker import FakeDocker
 from .host_side import SECONDS, Code, command_on_path, read_json, refused, run, start, wait_until

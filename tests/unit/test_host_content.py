@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gx10.engine.host_files import DAMAGED
+from gx10.described.host_files import DAMAGED
 
 from .host_side import PROGRAMS, SECONDS, damaged, read_json, refused, run, start, wait_until
 from .relayed_share import relayed

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gx10.engine.watch_files import archived, files_in
+from gx10.described.watch_files import archived, files_in
 
 from .host_side import PROGRAMS, refused, run, start
 

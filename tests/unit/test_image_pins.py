@@ -10,13 +10,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from gx10 import image_commands
-from gx10.cli import main
-from gx10.engine.image_inputs import ImageInputs, PinError, image_inputs, pins
-from gx10.engine.locked import lock_text, normalised, read_lock
+from gx10.cli import image_commands, main
+from gx10.described.image_inputs import ImageInputs, PinError, image_inputs, pins
 from gx10.lab.kit.wheel import Wheel
 from gx10.pins import held as pinning
 from gx10.pins.lock import LockError, Resolver, asked_in, layered, requirement_name
+from gx10.pins.locked import lock_text, normalised, read_lock
 from gx10.settings import PROJECT, Image, load_image
 from gx10.settings.image import Wheel as ImageWheel
 

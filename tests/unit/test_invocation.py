@@ -26,8 +26,8 @@ import os
 import gevent
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.context import ctx_state
-from gx10.operations.invocation import whole_or_not
-from gx10.operations.journal import watch
+from gx10.operations.loop.invocation import whole_or_not
+from gx10.operations.loop.journal import watch
 
 whole_or_not(ctx_state.get())
 
@@ -53,8 +53,8 @@ from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.api.command import StringCommand
 from pyinfra.connectors.util import CommandOutput
-from gx10.operations.declared import drifted, operation
-from gx10.reconcile.classes import Drift
+from gx10.operations.loop.declared import drifted, operation
+from gx10.drift.classes import Drift
 
 
 class Slow(StringCommand):
@@ -245,7 +245,7 @@ def test_what_is_compared_is_compared_without_a_terminal(project: Path) -> None:
 CONNECTED = """
 import os
 from pyinfra.context import ctx_state
-from gx10.operations.invocation import whole_or_not
+from gx10.operations.loop.invocation import whole_or_not
 
 whole_or_not(ctx_state.get())
 login = {
@@ -257,9 +257,9 @@ hosts = [(f"@gx10/{name}", login) for name in "abcd"]
 COMMANDS = """
 import os
 from pyinfra.api import deploy
-from gx10.operations.commands import Command
-from gx10.operations.declared import drifted, operation
-from gx10.reconcile.classes import Drift
+from gx10.operations.loop.commands import Command
+from gx10.operations.loop.declared import drifted, operation
+from gx10.drift.classes import Drift
 
 
 @operation(drift=Drift.HEAL)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from gx10.engine.locked import Locked, read_lock
 from gx10.lab.cache import cache_directory
 from gx10.lab.errors import LabError
 from gx10.lab.kit import base_image, download, wheelhouse
@@ -18,6 +17,7 @@ from gx10.lab.kit.digests import Seal, sha256_of
 from gx10.lab.kit.stand_ins import STAND_INS, stand_in_wheels
 from gx10.lab.kit.wheel import Wheel
 from gx10.lab.progress import Step
+from gx10.pins.locked import Locked, read_lock
 from gx10.settings import load_image
 
 PROJECT = Path(__file__).resolve().parents[2]

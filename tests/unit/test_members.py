@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gx10.engine.description import Description, describe
-from gx10.engine.live import live_question
-from gx10.engine.members import Members, member
+from gx10.described.description import Description, describe
+from gx10.described.live import live_question
+from gx10.described.members import Members, member
 from gx10.operations import members as operation
 from gx10.settings.cluster import Host
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from gx10.models.manifests import Manifests
-from gx10.operations import commands, model
+from gx10.operations import model
+from gx10.operations.loop import commands
 from gx10.operations.model import Hub, Weights
+from gx10.weights.manifests import Manifests
 
 HOSTS = ("a", "b", "c")
 GIB = 2**30

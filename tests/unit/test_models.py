@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gx10.models.choice import Choice
-from gx10.models.holders import Stored, holding
-from gx10.models.manifests import Manifests, digest_of
-from gx10.models.policy import all_recipes, policy
-from gx10.models.room import GIB, Room, refusal, table
 from gx10.settings import PROJECT, load
+from gx10.weights.choice import Choice
+from gx10.weights.holders import Stored, holding
+from gx10.weights.manifests import Manifests, digest_of
+from gx10.weights.policy import all_recipes, policy
+from gx10.weights.room import GIB, Room, refusal, table
 
 HOSTS = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gx10.engine.description import describe
-from gx10.engine.placed import placed
+from gx10.described.description import describe
+from gx10.described.placed import placed
 
 from ..night.cells import MADE, NOT_DONE, Finder, How, cells
 from ..night.test_6_every_object import batches

@@ -14,13 +14,13 @@ import tasks.live
 import tasks.ray
 import tasks.survey
 import tasks.watch
-from gx10.engine import host_files, watch_files
-from gx10.engine.description import describe
-from gx10.engine.live import OWNED, live_question
-from gx10.engine.placed import Kind, Placed, links, placed, unit_names
+from gx10.described import host_files, watch_files
+from gx10.described.description import describe
+from gx10.described.live import OWNED, live_question
+from gx10.described.placed import Kind, Placed, links, placed, unit_names
+from gx10.drift.classes import Drift
 from gx10.facts import FileStates, SystemState
 from gx10.operations.files import Directory, File
-from gx10.reconcile.classes import Drift
 
 DESCRIBED = describe("lab")
 HOSTS = list(DESCRIBED.cluster.hosts)

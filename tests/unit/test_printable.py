@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gx10.access.lock import Holder
+from gx10.access.suspension import Suspension
 from gx10.printable import printable
-from gx10.reconcile.lock import Holder
 from gx10.reconcile.report import Report
-from gx10.reconcile.suspension import Suspension
 
 
 @pytest.mark.parametrize("text", ["new \udcffswitch", "\x1b[31mred", "a\0b", "plain", "größer", "two\nlines"])

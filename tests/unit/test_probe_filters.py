@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from gx10.engine.description import describe
-from gx10.engine.host_files import firewall
-from gx10.engine.live import filter_question
+from gx10.described.description import describe
+from gx10.described.host_files import firewall
+from gx10.described.live import filter_question
 from gx10.probes import probe_words
 
 from .host_side import command_on_path, refused

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from gx10.engine import watch_files
-from gx10.engine.description import describe
-from gx10.engine.host_files import SYSCTL_FILE, SYSCTL_UNIT, daemon_record
-from gx10.engine.live import UNIT_PATH, live_question
-from gx10.engine.placed import links, placed, unit_names
+from gx10.described import watch_files
+from gx10.described.description import describe
+from gx10.described.host_files import SYSCTL_FILE, SYSCTL_UNIT, daemon_record
+from gx10.described.live import UNIT_PATH, live_question
+from gx10.described.placed import links, placed, unit_names
+from gx10.drift.classes import ACTED_ON, Drift
+from gx10.drift.findings import Finding
 from gx10.operations import daemon, live, system
-from gx10.operations.declared import DECLARED
-from gx10.reconcile.classes import ACTED_ON, Drift
-from gx10.reconcile.findings import Finding
+from gx10.operations.loop.declared import DECLARED
 
 from .host_side import command_on_path
 from .test_probes import ask

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gx10.reconcile.suspension import Suspension
+from gx10.access.suspension import Suspension
 from gx10.settings import PROJECT
 
 PROBE = PROJECT / "gx10/facts/probes/reach.py"

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gx10.access.suspension import Suspension, until
+from gx10.drift.classes import Drift
+from gx10.drift.classify import Decision, Situation, decide, holds, keys, put_off_because, resolved
+from gx10.drift.findings import Finding, Item, Looked, items
+from gx10.drift.policy import Hold, Policy
+from gx10.drift.verdict import EXIT, Status, judge
 from gx10.reconcile import window
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.classify import Decision, Situation, decide, holds, keys, put_off_because, resolved
-from gx10.reconcile.findings import Finding, Item, Looked, items
 from gx10.reconcile.memory import Memory
-from gx10.reconcile.policy import Hold, Policy
-from gx10.reconcile.suspension import Suspension, until
-from gx10.reconcile.verdict import EXIT, Status, judge
 from gx10.settings.reconcile import Window
 
 BERLIN = ZoneInfo("Europe/Berlin")

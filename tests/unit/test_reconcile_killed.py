@@ -19,9 +19,9 @@ SECONDS = 60
 
 DRIVER = """
 import contextlib, os, pathlib, signal, sys, time
-from gx10 import access_files
-from gx10 import reconcile_commands as commands
-from gx10.reconcile.lock import Locked
+from gx10.access import access_files
+from gx10.cli import reconcile_commands as commands
+from gx10.access.lock import Locked
 from gx10.reconcile.memory import Memory
 from gx10.reconcile.night import Night
 from tests.unit.test_reconcile_night import RESTART, World, thing

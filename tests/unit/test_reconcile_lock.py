@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gx10.engine.description import Description, describe
+from gx10.access import lock
+from gx10.access.lock import LockHeldError, LockUnknownError, broken, locked, said, shown
+from gx10.access.remote import Answer
+from gx10.described.description import Description, describe
 from gx10.probes import probe_words
-from gx10.reconcile import lock
-from gx10.reconcile.lock import LockHeldError, LockUnknownError, broken, locked, said, shown
-from gx10.remote import Answer
 
 from .host_side import wait_until
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.classify import Decision
-from gx10.reconcile.findings import Finding, Item, Journal
+from gx10.access.remote import Answer
+from gx10.drift.classes import Drift
+from gx10.drift.classify import Decision
+from gx10.drift.findings import Finding, Item, Journal
+from gx10.drift.policy import Policy
+from gx10.drift.verdict import Status
 from gx10.reconcile.history import REPORT_FILE, History, compared
 from gx10.reconcile.memory import Memory
-from gx10.reconcile.metrics import metrics
 from gx10.reconcile.night import LATER, Night
-from gx10.reconcile.page import page
-from gx10.reconcile.policy import Policy
+from gx10.reconcile.publish.metrics import metrics
+from gx10.reconcile.publish.page import page
 from gx10.reconcile.report import Health, Report
 from gx10.reconcile.runner import Applied, Plan, RunnerError
 from gx10.reconcile.told import told as in_words
-from gx10.reconcile.verdict import Status
-from gx10.remote import Answer
 from gx10.settings import load
 
 NOW = datetime(2026, 5, 4, 3, tzinfo=UTC)

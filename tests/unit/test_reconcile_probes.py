@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from gx10.engine.containers import described_containers
-from gx10.engine.description import Description, describe
-from gx10.engine.image_inputs import LABEL
-from gx10.engine.live import live_question
-from gx10.engine.units import ENGINE_CONTAINER, RAY_CONTAINER
+from gx10.described.containers import described_containers
+from gx10.described.description import Description, describe
+from gx10.described.image_inputs import LABEL
+from gx10.described.live import live_question
+from gx10.described.units import ENGINE_CONTAINER, RAY_CONTAINER
 from gx10.probes import PROBES, probe_words
 
 from .host_side import command_on_path, free_port, read_json, refused

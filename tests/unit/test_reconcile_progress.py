@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gx10.reconcile.policy import JOURNAL_FILE
+from gx10.drift.policy import JOURNAL_FILE
 from gx10.reconcile.progress import View, shown_on_terminal
 from gx10.reconcile.report import Report, StepReport
 from gx10.settings import PROJECT

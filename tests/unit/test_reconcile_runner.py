@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from gx10.reconcile.classes import Drift
-from gx10.reconcile.policy import JOURNAL_FILE, RUN, Policy
+from gx10.drift.classes import Drift
+from gx10.drift.policy import JOURNAL_FILE, RUN, Policy
 from gx10.reconcile.runner import Raw, Runner, RunnerError, killed_with_us, reason_of
 
 HOSTS = ("gx10-1", "gx10-2")
@@ -220,7 +220,7 @@ def test_the_last_line_of_a_killed_run_may_be_cut_short(tmp_path: Path) -> None:
     runner(fake).plan(tmp_path, Policy())
     with (tmp_path / JOURNAL_FILE).open("a") as journal:
         journal.write('{"event": "do')
-    from gx10.reconcile.findings import Journal  # noqa: PLC0415 - only here
+    from gx10.drift.findings import Journal  # noqa: PLC0415 - only here
 
     assert Journal.read(tmp_path / JOURNAL_FILE).hosts("plan") == set(HOSTS)
 

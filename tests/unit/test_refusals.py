@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gx10 import remote
-from gx10.operations import commands
+from gx10.access import remote
+from gx10.operations.loop import commands
 
 
 def test_a_refusal_says_every_sentence_before_it_ends_the_operation(monkeypatch: pytest.MonkeyPatch) -> None:

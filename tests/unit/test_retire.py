@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from gx10 import retire_commands, retirement
-from gx10.engine.description import describe
-from gx10.engine.members import Member, Members, member
-from gx10.engine.retirement import beside, everything, models_policy
-from gx10.engine.roles import Family
+from gx10.access.remote import Answer
+from gx10.cli import retire_commands
+from gx10.day_two import retirement
+from gx10.day_two.retirement import NOTHING, RetireError, Standing, Target, partition_words
+from gx10.described.description import describe
+from gx10.described.members import Member, Members, member
+from gx10.described.retirement import beside, everything, models_policy
+from gx10.described.roles import Family
 from gx10.operations.files import marks
 from gx10.probes import PROBES
-from gx10.remote import Answer
-from gx10.retirement import NOTHING, RetireError, Standing, Target, partition_words
 
 from .host_side import command_on_path, refused
 from .test_members import ALL, DESCRIBED, HOSTS, without
@@ -316,7 +317,7 @@ def test_a_step_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_target_is_logged_in_to_at_its_own_address() -> None:
-    from gx10.remote import ssh_arguments  # noqa: PLC0415 - only here
+    from gx10.access.remote import ssh_arguments  # noqa: PLC0415 - only here
 
     assert ssh_arguments(TARGET.within(SHORTER), GONE)[-1] == TARGET.member.management
     told = Member(**{**TARGET.member.__dict__, "management": "10.9.9.9"})

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from gx10.engine import gang_files, watch_files
-from gx10.engine.description import Description, describe
-from gx10.engine.host_files import UNITS
-from gx10.engine.roles import Family, Remains, gang_remains, reconciler_remains, removed_paths
+from gx10.described import gang_files, watch_files
+from gx10.described.description import Description, describe
+from gx10.described.host_files import UNITS
+from gx10.described.roles import Family, Remains, gang_remains, reconciler_remains, removed_paths
+from gx10.drift.classes import ACTED_ON, Drift
 from gx10.operations import remains
-from gx10.operations.declared import DECLARED
+from gx10.operations.loop.declared import DECLARED
 from gx10.probes import PROBES, probe_words
-from gx10.reconcile.classes import ACTED_ON, Drift
 from tasks.host import host_entries
 from tasks.ray import gang_entries, gang_units
 from tasks.watch import watch_entries

@@ -7,15 +7,15 @@ import sys
 
 import pytest
 
+from gx10.engine.reference import type_name
 from gx10.settings import PROJECT, Cluster, Image, Recipe
+from gx10.settings.base import Settings
 from gx10.settings.fields import fields_below
-from gx10.settings.model import Settings
-from gx10.settings.reference import type_name
 
 
 def test_the_settings_reference_is_what_the_models_say() -> None:
     written = subprocess.run(
-        [sys.executable, "-m", "gx10.settings.reference"], cwd=PROJECT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "gx10.engine.reference"], cwd=PROJECT, capture_output=True, text=True, check=True
     ).stdout
     stale = "docs/settings.md is stale: run `make docs`"
     assert (PROJECT / "docs/settings.md").read_text(encoding="utf-8") == written, stale

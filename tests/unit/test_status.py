@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gx10 import status as status_module
+from gx10.access.remote import Answer
 from gx10.cli import main
-from gx10.engine import gang_files, units
-from gx10.engine.description import Description, describe
-from gx10.engine.image_inputs import LABEL
+from gx10.day_two import status as status_module
+from gx10.day_two.status import gang_line, serving, status_table
+from gx10.described import gang_files, units
+from gx10.described.description import Description, describe
+from gx10.described.image_inputs import LABEL
 from gx10.probes import probe_words
-from gx10.remote import Answer
-from gx10.status import gang_line, serving, status_table
 
 GENERATION = "0123456789abcdef"
 

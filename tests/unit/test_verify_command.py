@@ -10,8 +10,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from gx10 import cli, verify_command
-from gx10.remote import Answer
+from gx10 import cli
+from gx10.access.remote import Answer
+from gx10.cli import verify_command
 from gx10.settings import PROJECT
 
 from .good_project import GoodProject
@@ -73,7 +74,7 @@ def test_checks_that_need_two_hosts_are_left_out_on_one(tmp_path: Path, hosts: i
         "import sys, gx10.settings.cluster as c, yaml, pytest\n"
         "from types import SimpleNamespace\n"
         f"cluster = c.Cluster.model_validate(yaml.safe_load({yaml.safe_dump(tree)!r}))\n"
-        "import gx10.engine.description as d\n"
+        "import gx10.described.description as d\n"
         "d.described_by_environment = lambda: SimpleNamespace(cluster=cluster)\n"
         "sys.exit(pytest.main(['tests/nodes', '--collect-only', '-q', '-p', 'no:cacheprovider']))\n"
     )
@@ -91,7 +92,7 @@ def test_ctrl_c_while_checks_run_is_a_sentence_and_130(tmp_path: Path) -> None:
         "import time, pathlib\ndef test_slow():\n    print('checks run')\n    time.sleep(60)\n"
     )
     program = (
-        "import pathlib, gx10.verify_command as v, gx10.cli as cli\n"
+        "import pathlib, gx10.cli.verify_command as v, gx10.cli as cli\n"
         "from types import SimpleNamespace\n"
         f"v.described = lambda: SimpleNamespace(project=pathlib.Path({str(tmp_path)!r}))\n"
         "v._silent = lambda _: {}\n"

@@ -15,9 +15,9 @@ import yaml
 from click.testing import CliRunner
 
 from gx10 import cli
-from gx10.engine import watch_files
-from gx10.engine.description import Description, describe
-from gx10.reconcile.described import (
+from gx10.described import watch_files
+from gx10.described.description import Description, describe
+from gx10.described.project import (
     applied_file,
     cluster_text,
     deployed_files,
@@ -26,7 +26,7 @@ from gx10.reconcile.described import (
     project_files,
 )
 from gx10.reconcile.history import History
-from gx10.reconcile.hook import tell
+from gx10.reconcile.publish.hook import tell
 from gx10.reconcile.report import Report
 from gx10.settings import PROJECT, Cluster
 from gx10.transfer.control_archive import ControlArchive
@@ -100,7 +100,7 @@ def test_the_copy_describes_the_same_and_would_deploy_itself_unchanged(
     assert deployed_files(copy) == deployed_files(description)
     assert project_archive(copy) == project_archive(description)
     for host in description.cluster.hosts:
-        from gx10.engine import gang_files, host_files  # noqa: PLC0415 - only here
+        from gx10.described import gang_files, host_files  # noqa: PLC0415 - only here
 
         assert gang_files.configuration(copy) == gang_files.configuration(description)
         assert host_files.share(copy, host) == host_files.share(description, host)
@@ -177,12 +177,22 @@ def test_the_copy_logs_in_with_its_own_key_and_knows_its_hosts(description: Desc
 
 def test_the_copy_holds_no_byte_code_and_what_pyinfra_looks_for(description: Description, tmp_path: Path) -> None:
     names = set(deployed_files(description))
-    assert {"deploy.py", "inventory.py", "gx10/cli.py", "tests/nodes/conftest.py", "clusters/lab.yaml"} <= names
+    assert {
+        "deploy.py",
+        "inventory.py",
+        "gx10/cli/__init__.py",
+        "tests/nodes/conftest.py",
+        "clusters/lab.yaml",
+    } <= names
     assert not [name for name in names if "__pycache__" in name]
     copied(description, tmp_path / "project")
     (found,) = tmp_path.glob("project/*.dist-info")
     (entry,) = Distribution.at(found).entry_points
-    assert (entry.group, entry.name, entry.value) == ("pyinfra.connectors", "gx10", "gx10.connector:Gx10Connector")
+    assert (entry.group, entry.name, entry.value) == (
+        "pyinfra.connectors",
+        "gx10",
+        "gx10.operations.loop.connector:Gx10Connector",
+    )
 
 
 def test_another_description_has_another_digest_and_access_has_none_of_it(description: Description) -> None:
@@ -315,7 +325,7 @@ def test_example_hooks_are_silent_about_a_good_night(hook: str, report: Report) 
 
 
 def test_alert_rules_and_dashboard_name_metrics_that_exist() -> None:
-    from gx10.reconcile.metrics import HELP  # noqa: PLC0415 - only here
+    from gx10.reconcile.publish.metrics import HELP  # noqa: PLC0415 - only here
 
     for name in ("gx10-alerts.yaml", "gx10-dashboard.json"):
         text = (PROJECT / "files/monitoring" / name).read_text()

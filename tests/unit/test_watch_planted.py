@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from gx10.described import project as described
 from gx10.operations import watch
-from gx10.reconcile import described
 
 from .host_side import PROGRAMS
 from .test_probes import ask

@@ -11,11 +11,11 @@ import json
 import sys
 from typing import Any
 
-from gx10.engine import gang_files, host_files, units
-from gx10.engine.description import Description, described_by_environment
-from gx10.engine.image_inputs import LABEL, archive_name
+from gx10.access.remote import project_path
+from gx10.described import gang_files, host_files, units
+from gx10.described.description import Description, described_by_environment
+from gx10.described.image_inputs import LABEL, archive_name
 from gx10.operations.gang import CONTAINERS
-from gx10.remote import project_path
 
 SERVICES = {host_files.SHARE_UNIT: "share", host_files.FIREWALL_UNIT: "firewall"}
 

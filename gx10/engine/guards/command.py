@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from gx10.settings import Problem
 from gx10.settings.secrets import HIDDEN
 
-from ..flags import Issue
-from ..values import closest
+from ..vllm.flags import Issue
+from ..vllm.values import closest
 from .subject import Served
 
 SECRET_FLAGS = {"api_key": "the API key", "hf_token": "the Hugging Face token"}

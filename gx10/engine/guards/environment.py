@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from gx10.settings import Cluster, Problem, Recipe
 from gx10.settings.secrets import HIDDEN, holds_secret, names_secret, shown
 
-from ..catalogue import VLLM_VERSION, catalogue
-from ..render import OFFLINE
-from ..values import closest
+from ..vllm.catalogue import VLLM_VERSION, catalogue
+from ..vllm.render import OFFLINE
+from ..vllm.values import closest
 
 #: Variables that vLLM no longer heeds, or soon will not: why, and what to write instead.
 REMOVED = {

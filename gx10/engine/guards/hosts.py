@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from gx10.settings import Cluster, Problem
 from gx10.settings.cluster import Paths
 
-from ..values import closest
+from ..vllm.values import closest
 from .environment import cluster_environment_problems
 
 #: Reserved for documentation by RFC 5737: what the example file is made of.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from gx10.settings import Cluster, Image, Problem
 
-from ..flags import PARALLEL_SIZES
-from ..mods import MODS, known_mods, mod_name
-from ..splits import MUST_DIVIDE, in_words, products
-from ..values import closest
+from ..vllm.flags import PARALLEL_SIZES
+from ..vllm.mods import MODS, known_mods, mod_name
+from ..vllm.splits import MUST_DIVIDE, in_words, products
+from ..vllm.values import closest
 from .ceilings import memory_problems
 from .kernels import kernel_problems
 from .subject import Served

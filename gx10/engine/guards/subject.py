@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from gx10.settings import Problem, Recipe
 from gx10.settings.secrets import HIDDEN, holds_secret, names_secret
 
-from ..flags import Command
-from ..render import Rendered
-from ..spelling import option_name
+from ..vllm.flags import Command
+from ..vllm.render import Rendered
+from ..vllm.spelling import option_name
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from gx10.lab.cache import cache_directory, import_directory, locked
-from gx10.lab.kit import base_image, reconciler, tiny_model, wheelhouse
 from gx10.lab.progress import Progress
+
+from . import base_image, reconciler, tiny_model, wheelhouse
 
 
 def prepare(progress: Progress) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from gx10.lab.errors import LabError
-from gx10.lab.kit import prepare
 from gx10.lab.progress import progress_for
+
+from . import prepare
 
 
 def main() -> None:

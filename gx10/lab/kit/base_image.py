@@ -15,8 +15,9 @@ from pathlib import Path
 
 from gx10.lab.cache import cache_directory, import_directory
 from gx10.lab.errors import LabError
-from gx10.lab.kit.digests import inputs_digest, sha256_of
 from gx10.lab.progress import Progress
+
+from .digests import inputs_digest, sha256_of
 
 SUITE = "bookworm"
 """Its Python is 3.11, for which the wheels are chosen (`download.PYTHON`)."""

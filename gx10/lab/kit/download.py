@@ -10,10 +10,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gx10.engine.locked import Locked
 from gx10.lab.errors import LabError
-from gx10.lab.kit.digests import sha256_of
 from gx10.lab.progress import Step
+from gx10.pins.locked import Locked
+
+from .digests import sha256_of
 
 PYTHON = "3.11"
 """Python of the lab's base image (Debian bookworm), for which the wheels are chosen whatever runs here."""

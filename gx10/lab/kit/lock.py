@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gx10.engine.locked import lock_text, read_lock
 from gx10.lab.cache import cache_directory
-from gx10.lab.kit.digests import sha256_of
-from gx10.lab.kit.download import download
-from gx10.lab.kit.stand_ins import STAND_INS, stand_in_wheels
-from gx10.lab.kit.wheelhouse import own_wheels
 from gx10.lab.progress import Progress
 from gx10.pins.lock import LockError, Resolver, asked_in, layered
+from gx10.pins.locked import lock_text, read_lock
 from gx10.settings import Image
+
+from .digests import sha256_of
+from .download import download
+from .stand_ins import STAND_INS, stand_in_wheels
+from .wheelhouse import own_wheels
 
 DESCRIPTION = "images/lab-vllm-node.yaml"
 _HEADER = (

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from gx10.lab.cache import import_directory
 from gx10.lab.errors import LabError
-from gx10.lab.kit.digests import Seal, inputs_digest
 from gx10.lab.progress import Progress
 from gx10.reconcile.wheels import LOCK, collect
+
+from .digests import Seal, inputs_digest
 
 PYTHON = "3.13"
 """Python of Debian trixie."""

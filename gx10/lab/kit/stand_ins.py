@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gx10.lab.kit.elf import Import, stand_in_library, undefined_symbols
-from gx10.lab.kit.wheel import Wheel
+from .elf import Import, stand_in_library, undefined_symbols
+from .wheel import Wheel
 
 _SUMMARY = "Empty stand-in of the lab; the real package is of no use without a GPU"
 

@@ -13,13 +13,14 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
-from gx10.engine.locked import Locked, read_lock
 from gx10.lab.cache import cache_directory, import_directory
-from gx10.lab.kit.digests import Seal, inputs_digest, sha256_of
-from gx10.lab.kit.download import PLATFORMS, download
-from gx10.lab.kit.stand_ins import STAND_INS, stand_in_wheels
-from gx10.lab.kit.wheel import Wheel
 from gx10.lab.progress import Progress
+from gx10.pins.locked import Locked, read_lock
+
+from .digests import Seal, inputs_digest, sha256_of
+from .download import PLATFORMS, download
+from .stand_ins import STAND_INS, stand_in_wheels
+from .wheel import Wheel
 
 _MADE_BY = 2
 """Counts changes to this module that the inputs below do not show."""

@@ -1,0 +1,131 @@
+"""One command on every host at once, over OpenSSH with the cluster's own access settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gx10.described.description import Description
+
+PROGRAMS = "/usr/local/lib/gx10/"
+"""Where a host has the programs that it is asked by, once something was deployed to it."""
+UNREACHABLE = 255
+"""Exit status of ssh itself, as opposed to the command's."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a host answered; `reason` says why it did not."""
+
+    host: str
+    value: Any = None
+    reason: str = ""
+    output: str = ""
+    """What the command printed, also where it failed."""
+    status: int | None = None
+    """Exit status of the command; None where it was never known: no login, no answer in time."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it answered."""
+        return not self.reason
+
+
+def ssh_arguments(description: Description, host: str) -> list[str]:
+    """The ssh command that logs in to a host without ever asking a person, and gives up one that died meanwhile."""
+    return ["ssh", *ssh_options(description), str(description.cluster.hosts[host].management)]
+
+
+def ssh_options(description: Description) -> list[str]:
+    """Options with which ssh logs in to any host of the cluster, whoever runs it."""
+    access = description.cluster.access
+    words = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l", access.user]
+    words += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]
+    if access.ssh_config:
+        words += ["-F", str(project_path(description, access.ssh_config))]
+    if access.key:
+        words += ["-i", str(project_path(description, access.key))]
+    if access.known_hosts:
+        words += ["-o", f"UserKnownHostsFile={project_path(description, access.known_hosts)}"]
+    if access.port != 22:
+        words += ["-p", str(access.port)]
+    return words
+
+
+def project_path(description: Description, path: Path) -> Path:
+    """A path of the cluster file: absolute, in the home directory, or relative to the project."""
+    return description.project / Path(os.path.expandvars(path)).expanduser()
+
+
+def run(
+    description: Description, host: str, command: list[str], seconds: float = 30, stdin: str | None = None
+) -> Answer:
+    """Run a command on a host, with a text as its standard input; the answer holds its standard output."""
+    words = [*ssh_arguments(description, host), shlex.join(command)]
+    try:
+        # Never this process's own input, which ssh would read away from whoever is asked something next.
+        done = subprocess.run(
+            words, input=stdin or "", capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(host, reason=f"no answer within {seconds:g} s")
+    if done.returncode == UNREACHABLE:
+        return Answer(host, reason=f"unreachable: {_unreachable(done.stderr)}")
+    if done.returncode:
+        reason = failed_because(done.stderr) or f"{command[0]} ended with status {done.returncode}"
+        return Answer(host, reason=reason, output=done.stdout or "", status=done.returncode)
+    return Answer(host, value=done.stdout, output=done.stdout or "", status=0)
+
+
+def run_all(
+    description: Description, question: Callable[[str], list[str]], hosts: Iterable[str], seconds: float = 30
+) -> dict[str, Answer]:
+    """Run a command on hosts at once; a question is the command for a host."""
+    names = list(hosts)
+    with ThreadPoolExecutor(max(1, len(names))) as pool:
+        answers = pool.map(lambda host: run(description, host, question(host), seconds), names)
+        return {answer.host: answer for answer in answers}
+
+
+def ask(
+    description: Description, question: Callable[[str], list[str]], hosts: Iterable[str], seconds: float = 30
+) -> dict[str, Answer]:
+    """Run a command on hosts at once, of whose answers each line must be JSON."""
+    return {host: _parsed(answer) for host, answer in run_all(description, question, hosts, seconds).items()}
+
+
+def _parsed(answer: Answer) -> Answer:
+    if not answer.ok:
+        return answer
+    try:
+        return Answer(answer.host, value=[json.loads(line) for line in answer.value.splitlines()])
+    except ValueError:
+        return Answer(answer.host, reason=f"answered no JSON: {answer.value[:80]!r}")
+
+
+def _unreachable(errors: str) -> str:
+    """What ssh says, in words; behind a ProxyCommand it knows no port, and says 65535."""
+    line = _last_line(errors)
+    if "UNKNOWN port" in line:
+        return "the way to it ended before it answered: it is off, its cable is out, or the lab is down"
+    return line
+
+
+def failed_because(errors: str) -> str:
+    """What a command says that failed; a program of this package that is not there says that nothing was deployed."""
+    line = _last_line(errors)
+    if PROGRAMS in line and any(sign in line for sign in ("can't open file", "No such file", "not found")):
+        return "nothing was deployed to it yet: run `pyinfra inventory.py deploy.py`"
+    return line
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,1 @@
+"""What vLLM takes: its flags and their values, its environment, and the mods that change both."""

@@ -1,0 +1,1 @@
+"""How every operation asks, notes, guards and locks, and how their run begins and ends."""
