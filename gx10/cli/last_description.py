@@ -8,14 +8,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from gx10.control_node import state_directory, write_whole
 from gx10.described.description import Description
 from gx10.described.image_inputs import ImageInputs
 from gx10.engine.checked import Checked
 from gx10.engine.vllm.catalogue import catalogue
 from gx10.engine.vllm.flags import parse
 from gx10.engine.vllm.mods import added_flags
-from gx10.reconcile.history import state_directory
-from gx10.reconcile.report import write_whole
 from gx10.settings import PROJECT, Cluster, Image, Loaded, Recipe, cluster_name
 
 FILE = "description.json"

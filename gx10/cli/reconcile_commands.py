@@ -18,19 +18,20 @@ import click
 
 from gx10.access import suspension
 from gx10.access.lock import LOST, LockHeldError, LockUnknownError, broken, locked, operator, shown
+from gx10.control_node import state_directory, write_whole
 from gx10.described import watch_files
 from gx10.described.description import Description
 from gx10.described.project import description_digest, revision
 from gx10.drift.verdict import ERROR, EXIT, INTERRUPTED, USAGE, Status
 from gx10.interrupts import SIGNALS, Interrupted, by, raising, tell
-from gx10.reconcile.history import REPORT_FILE, History, compared, state_directory
+from gx10.reconcile.history import REPORT_FILE, History, compared
 from gx10.reconcile.memory import Memory
 from gx10.reconcile.night import Night
 from gx10.reconcile.progress import shown_on_terminal
 from gx10.reconcile.publish import hook, page
 from gx10.reconcile.publish.metrics import FILE as METRICS_FILE
 from gx10.reconcile.publish.metrics import metrics
-from gx10.reconcile.report import HostReport, Report, write_whole
+from gx10.reconcile.report import HostReport, Report
 from gx10.reconcile.runner import Runner, killed_with_us
 from gx10.reconcile.told import told
 from gx10.reconcile.tools import RealTools

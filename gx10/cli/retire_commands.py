@@ -13,6 +13,7 @@ from rich.table import Table
 
 from gx10.access.lock import LockHeldError, LockUnknownError, locked
 from gx10.access.remote import run
+from gx10.control_node import state_directory
 from gx10.day_two.retirement import (
     RetireError,
     Standing,
@@ -27,7 +28,6 @@ from gx10.day_two.retirement import (
 from gx10.day_two.retirement import retire as retire_host
 from gx10.described.members import member
 from gx10.drift.verdict import DRIFT, LOCKED
-from gx10.reconcile.history import state_directory
 
 from . import ERROR, IN_SYNC, USAGE, described
 

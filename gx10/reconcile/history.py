@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .report import Report, write_whole
+from gx10.control_node import write_whole
+
+from .report import Report
 
 RUN_NAME = re.compile(r"^\d{8}T\d{6}Z-\d+$")
 REPORT_FILE, SUMMARY_FILE = "report.json", "last_run_summary.json"
@@ -18,18 +20,6 @@ INVOCATION_FILE = "invocation"
 """Holds which start of a unit made a run, as systemd names it; empty where none did."""
 HOOK_FILE = "hook-was-told"
 """Stands in the directory of a run whose report the owner's hook has taken."""
-
-
-def state_directory(cluster: str) -> Path:
-    """Where this node keeps what it knows of a cluster: `$GX10_STATE`, or below the user's own state directory."""
-    if named := os.environ.get("GX10_STATE"):
-        root = Path(named)
-    else:
-        root = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "gx10"
-    directory = root / cluster
-    # Nobody else's: who can open a file in it can hold its lock.
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return directory
 
 
 @dataclass(frozen=True)

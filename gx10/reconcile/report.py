@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gx10.control_node import write_whole
 from gx10.drift.classes import Drift
 from gx10.drift.classify import Decision
 from gx10.drift.verdict import Status
@@ -199,15 +199,3 @@ class Report(Part):
             version = told.get("version") if isinstance(told, dict) else "none"
             raise ValueError(f"{path} is a report of version {version}, expected {VERSION}")
         return cls.model_validate(told)
-
-
-def write_whole(path: Path, text: str, mode: int = 0o640) -> None:
-    """Write a file under another name, sync it and give it its own: a reader never finds half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as target:
-        os.fchmod(target.fileno(), mode)
-        target.write(text)
-        target.flush()
-        os.fsync(target.fileno())
-    partial.rename(path)

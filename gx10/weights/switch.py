@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gx10.reconcile.history import state_directory
+from gx10.control_node import state_directory
 
 FILE = "switch.json"
 """Below what this node keeps of a cluster; locked by the command that switches, for as long as it lives."""

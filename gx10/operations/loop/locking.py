@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from gevent.event import AsyncResult
 
 from gx10.access.lock import LockHeldError, LockUnknownError, locked
+from gx10.control_node import state_directory
 from gx10.described.description import Description
 from gx10.drift.policy import run_directory
-from gx10.reconcile.history import state_directory
 
 DEPLOY_SECONDS = 6 * 3600
 """How long a deploy is believed to run: the first one builds an image and copies the weights."""
