@@ -1,4 +1,7 @@
-"""The engine image: built once on the head, archived by content, and the same on every host."""
+"""The engine image: built once on the head, archived by content, and the same on every host.
+
+In one file because every step asks the same `Distributed` what stands where, and they are one screen each.
+"""
 
 from __future__ import annotations
 

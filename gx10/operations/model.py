@@ -1,4 +1,7 @@
-"""Weights: fetched once, then the same on every host, each file proven against the manifest."""
+"""Weights: fetched once, then the same on every host, each file proven against the manifest.
+
+In one file because each step asks the same `Weights` who holds what, and they are one screen each.
+"""
 
 from __future__ import annotations
 

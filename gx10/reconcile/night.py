@@ -2,6 +2,8 @@
 
 Nothing here knows pyinfra or ssh: the tools do. The report is written after each step, and says `failed` until the
 last one has come to its end.
+
+In one file because the order of its steps is what it promises, and it can be read from top to bottom.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The cluster file: hosts, addresses, fabric, paths and policy. `clusters/NAME.yaml` holds one."""
+"""The cluster file: hosts, addresses, fabric, paths and policy. `clusters/NAME.yaml` holds one.
+
+In one file because it documents one: whoever writes a cluster file finds every key of it here, in its order.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ last]]}; an address that is null can be any. Each flow is led through the rules 
 packet. What cannot be known of a packet, such as a rate or a set of another program, never counts as a stop.
 
 Sources: `nft -j list ruleset`, and `iptables-save` of the variants that hold tables.
+
+In one file because it travels to hosts that have nothing of this package yet, as the text of one program.
 """
 
 import ipaddress

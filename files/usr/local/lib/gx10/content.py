@@ -9,6 +9,8 @@
 
 manifest.py says what a manifest is, proof.py what counts as proven, landing.py how a file gets its name,
 hub_cache.py what of it lies on this host already.
+
+In one file because its commands share one table of arguments, and each is a few steps of what those modules do.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 An order is a lease. A host that no longer hears from the head ends its rank when the lease is over, so a rank that was
 split off does not outlive its gang. Within one life every part is started once: a rank that died stays dead until the
 head begins another life, which it does only when every host has said that no rank is left on it.
+
+In one file because an order, the lease that it renews and the rank that it starts are judged under one lock.
 """
 
 from __future__ import annotations

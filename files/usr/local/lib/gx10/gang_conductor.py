@@ -11,6 +11,8 @@ two lives of one configuration differ. Phases:
     stopped     somebody wants it so
     failed      the budget is spent: somebody has to look
     deposed     every other host obeys another head: this one orders nobody, until it is configured or asked anew
+
+In one file because every phase reads and changes the same state: apart, none could be judged without the others.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@
 The policy comes on standard input as JSON; `POLICY` says what is in it. Whatever it says: nothing outside of the root
 is touched, no link is followed, no mount is entered, and what is served, kept or in transfer stays. What no rule can
 name is reported and stays as well.
+
+In one file because whoever removes must judge by the very rules that listed: the fences stand beside both.
 """
 
 from __future__ import annotations
