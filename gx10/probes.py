@@ -1,8 +1,12 @@
-"""Programs that a host runs to answer everything about one concern as JSON; text only, no pyinfra."""
+"""How a program of the hosts' package runs on a host from this node's copy; text only, no pyinfra.
+
+A probe judges what lies on the host, which may be what has drifted; a writer runs before anything does. So each brings
+the modules that it imports, in the command itself.
+"""
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import shlex
 import zlib
@@ -11,58 +15,53 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PROBES = Path(__file__).with_name("facts") / "probes"
-PROGRAMS = Path(__file__).resolve().parents[1] / "files/usr/local/lib/gx10"
-CARRIED = {
-    "content": ("manifest",),
-    "leftovers": ("manifest", "proof", "landing", "image_store", "docker_image", "image_gc"),
-    "sample": ("manifest", "proof", "landing"),
-    "reconciler_wheels": ("environment",),
-    "watch": ("environment",),
-}
-"""Modules of the host's programs that a probe uses, each after those that it imports. The probe brings its own copies:
-the host's may be what has drifted, and what judges it must not fail or lie with it."""
-CARRY = """import base64, json, sys, types, zlib
-for name, text in json.loads(zlib.decompress(base64.b64decode({packed!r}))):
-    module = sys.modules[name] = types.ModuleType(name)
-    exec(compile(text, name, "exec"), module.__dict__)
+from gx10.closure import closure
+
+PROJECT = Path(__file__).resolve().parents[1]
+PYTHON = ("python3", "-I", "-S", "-c")
+"""Isolated and without site: half the start-up time, and nothing of the host's own Python can interfere."""
+IMPORTER = """import binascii, json, sys, zlib
+from importlib.machinery import ModuleSpec
+class Carried:
+    texts = json.loads(zlib.decompress(binascii.a2b_base64({packed!r})))
+    def find_spec(self, name, path=None, target=None):
+        file = name.replace(".", "/")
+        for origin in (file + ".py", file + "/__init__.py"):
+            if origin in self.texts:
+                return ModuleSpec(name, self, origin=origin, is_package=origin.endswith("/__init__.py"))
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        origin = module.__spec__.origin
+        exec(compile(self.texts[origin], origin, "exec"), module.__dict__)
+sys.meta_path.insert(0, Carried())
 """
+START = "from gx10_host.{module} import main\nsys.exit(main(sys.argv[1:]))\n"
 
 
 @cache
-def _probe(name: str) -> str:
-    return (PROBES / f"{name}.py").read_text(encoding="utf-8")
+def carried(*modules: str) -> str:
+    """The text of a program that can import these modules of the hosts' package, wherever it runs."""
+    texts: dict[str, str] = {}
+    for module in modules:
+        texts |= closure(PROJECT, module)
+    packed = binascii.b2a_base64(zlib.compress(json.dumps(texts).encode(), 9), newline=False).decode()
+    return IMPORTER.format(packed=packed)
 
 
-@cache
-def _modules(names: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(name, (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")) for name in names]
+def program_words(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module's `main` from this node's copy, on a host that may have none."""
+    return [*PYTHON, carried(module) + START.format(module=module), *arguments]
 
 
-@cache
-def _source(probe: str) -> str:
-    """A probe with the modules that it uses."""
-    carried = CARRIED.get(probe, ())
-    return CARRY.format(packed=_packed(_modules(carried))) + _probe(probe) if carried else _probe(probe)
-
-
-def _packed(texts: object) -> str:
-    return base64.b64encode(zlib.compress(json.dumps(texts).encode(), 9)).decode()
+def writer_words(writer: str) -> list[str]:
+    """The command that runs a writer, which takes what to write on its standard input."""
+    return program_words(f"write.{writer}")
 
 
 def probe_words(probe: str, asked: dict[str, Any]) -> list[str]:
     """The command that runs a probe on a host with what is asked of it."""
-    # Isolated and without site: half the start-up time, and nothing of the host's own Python can interfere.
-    return ["python3", "-I", "-S", "-c", _source(probe), json.dumps(asked, sort_keys=True)]
-
-
-def program_words(program: str, needs: Sequence[str], *arguments: str) -> list[str]:
-    """The command that runs one of the hosts' programs from this node's copy, on a host that may have none.
-
-    `needs` are the modules that it uses, each after those that it imports.
-    """
-    carried = CARRY.format(packed=_packed(_modules((*needs, program))))
-    return ["python3", "-I", "-S", "-c", f"{carried}import {program}\n{program}.main()\n", *arguments]
+    return program_words(f"probes.{probe}", json.dumps(asked, sort_keys=True))
 
 
 def probe_command(probe: str, asked: dict[str, Any]) -> str:
@@ -73,10 +72,12 @@ def probe_command(probe: str, asked: dict[str, Any]) -> str:
 def survey_words(questions: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
     """One command that runs several probes in one process, each answering with one line; null where one failed."""
     probes = sorted({probe for probe, _ in questions})
-    # Each module once, before those that import it, as every list has them.
-    modules = tuple(dict.fromkeys(module for probe in probes for module in CARRIED.get(probe, ())))
-    packed = _packed({"modules": _modules(modules), "programs": {probe: _probe(probe) for probe in probes}})
-    return probe_words("survey", {"packed": packed, "questions": [list(question) for question in questions]})
+    text = carried("probes.survey", *(f"probes.{probe}" for probe in probes))
+    return [
+        *PYTHON,
+        text + START.format(module="probes.survey"),
+        json.dumps([list(question) for question in questions]),
+    ]
 
 
 def probes_words(*questions: tuple[str, dict[str, Any]]) -> list[str]:

@@ -39,7 +39,7 @@ def host_tuned(description: Description) -> None:
     earlier_byte_code_removed(
         name="Remove the byte code of earlier programs",
         live=live_question(description, host.name),
-        directory=f"/{host_files.PROGRAMS}",
+        directory=f"/{host_files.FORMER_PROGRAMS}",
     )
     sysctls_live(name="Set the kernel parameters that run", sysctls=cluster.host.sysctls, file=host_files.SYSCTL_FILE)
     block_leads_file(

@@ -43,7 +43,7 @@ def questions(description: Description, host: str) -> list[Question]:
     markers = [host_files.running_marker(unit) for unit in [*services, gang_files.GANG_UNIT]]
     entries = [*host_entries(description, host), *gang_entries(description, host), *watch_entries(description, host)]
     own = [watch_files.KNOWN_HOSTS, applied_file(description)[0], members_file(description)]
-    own.append(host_files.daemon_record(cluster))
+    own += [host_files.daemon_record(cluster), f"/{host_files.FORMER_PROGRAMS}"]
     archive = str(cluster.paths.archive)
     shape = shape_of(description)
     reconciles = cluster.reconcile.enabled and host == watch_files.node(description)

@@ -6,16 +6,17 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gx10_host import ENTRY
+from gx10_host.exits import NOT_FOUND
+
 from gx10.described.description import Description
 
-PROGRAMS = "/usr/local/lib/gx10/"
-"""Where a host has the programs that it is asked by, once something was deployed to it."""
 UNREACHABLE = 255
 """Exit status of ssh itself, as opposed to the command's."""
 
@@ -79,7 +80,9 @@ def run(
     if done.returncode == UNREACHABLE:
         return Answer(host, reason=f"unreachable: {_unreachable(done.stderr)}")
     if done.returncode:
-        reason = failed_because(done.stderr) or f"{command[0]} ended with status {done.returncode}"
+        reason = (
+            failed_because(command, done.returncode, done.stderr) or f"{command[0]} ended with status {done.returncode}"
+        )
         return Answer(host, reason=reason, output=done.stdout or "", status=done.returncode)
     return Answer(host, value=done.stdout, output=done.stdout or "", status=0)
 
@@ -118,12 +121,11 @@ def _unreachable(errors: str) -> str:
     return line
 
 
-def failed_because(errors: str) -> str:
-    """What a command says that failed; a program of this package that is not there says that nothing was deployed."""
-    line = _last_line(errors)
-    if PROGRAMS in line and any(sign in line for sign in ("can't open file", "No such file", "not found")):
+def failed_because(command: Sequence[str], status: int, errors: str) -> str:
+    """What a command says that failed; this package's own that is not there says that nothing was deployed."""
+    if status == NOT_FOUND and command[0] == ENTRY:
         return "nothing was deployed to it yet: run `pyinfra inventory.py deploy.py`"
-    return line
+    return _last_line(errors)
 
 
 def _last_line(text: str) -> str:

@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from gx10_host import ENTRY
+
 from gx10.described.description import Description, describe
-from gx10.described.host_files import PROGRAMS, share_urls
+from gx10.described.host_files import share_urls
 from gx10.described.image_inputs import archive_name
 from gx10.lab.lab import Lab
 from gx10.probes import probe_words
@@ -175,7 +177,7 @@ class Bench:
     def archive_words(self, command: str, reference: str) -> list[str]:
         """A command of the archive's program for an image."""
         common = ["--archive", self.archive, "--image", archive_name(reference)]
-        return [f"/{PROGRAMS}/archive.py", command, reference, *common]
+        return [ENTRY, "archive", command, reference, *common]
 
     def receive_words(self, reference: str) -> list[str]:
         """What a worker runs to have the head's image."""
@@ -254,7 +256,7 @@ def main() -> None:
         finally:
             if changed:
                 bench.lab.run(bench.head, "docker", "image", "rm", "--force", changed, check=False)
-                drop = [f"/{PROGRAMS}/archive.py", "drop", "--archive", bench.archive, "--image", archive_name(changed)]
+                drop = [ENTRY, "archive", "drop", "--archive", bench.archive, "--image", archive_name(changed)]
                 bench.lab.run(bench.head, *drop, check=False)
                 bench.forget(changed)
     memory, wire = max(first.memory_mb, layer.memory_mb), max(layer.wire_mb)

@@ -9,10 +9,12 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from gx10_host import ENTRY
+
+from gx10.described.host_files import PROGRAMS
 from gx10.lab.lab import Lab
 from gx10.settings import PROJECT
 
-PROGRAMS = "/usr/local/lib/gx10"
 PORT = 8739
 """Beside the deployed share's own."""
 SHARE = "gx10-bench-share"
@@ -65,16 +67,16 @@ class Transfers:
         """Bring the programs as they stand in the checkout."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
-            for path in sorted((PROJECT / "files" / PROGRAMS.lstrip("/")).glob("*.py")):
-                archive.add(path, path.name)
+            for path in [PROJECT / f"files{ENTRY}", *sorted((PROJECT / "files" / PROGRAMS).rglob("*.py"))]:
+                archive.add(path, path.relative_to(PROJECT / "files"))
         ssh = ["ssh", "-F", str(self.lab.ssh_config), name]
-        command = f"mkdir -p {PROGRAMS} {self.root} && tar -xf - -C {PROGRAMS} && chmod 755 {PROGRAMS}/*.py"
+        command = f"mkdir -p {self.root} && tar -xf - -C / --no-same-owner"
         subprocess.run([*ssh, command], input=packed.getvalue(), check=True)
 
     def share(self, name: str) -> None:
         """Have a share of the directory run on the host's fabric address, started again when it dies."""
         listen = ["--listen", f"{self.fabric(name)}:{PORT}", "--allow", "10.77.1.0/24"]
-        self.background(name, SHARE, f"{PROGRAMS}/share.py", *listen, "--directory", f"models={self.root}")
+        self.background(name, SHARE, ENTRY, "share", *listen, "--directory", f"models={self.root}")
 
     def unshare(self, name: str) -> None:
         """Have no share run."""
@@ -100,7 +102,7 @@ class Transfers:
 
     def kill_fetch(self, name: str) -> None:
         """Kill the receiver."""
-        self.run(name, "pkill", "-KILL", "-f", f"{PROGRAMS}/content.py fetch", check=False)
+        self.run(name, "pkill", "-KILL", "-f", f"{ENTRY} content fetch", check=False)
 
     def cut(self, name: str) -> None:
         """Pull the cable to the fabric."""
@@ -118,7 +120,7 @@ class Transfers:
     def fetch_words(self, model: str, *senders: str) -> list[str]:
         """The command that completes a model from other hosts."""
         urls = [word for name in senders for word in ("--url", f"http://{self.fabric(name)}:{PORT}/models/{model}")]
-        return [f"{PROGRAMS}/content.py", "fetch", *urls, "--manifest", MANIFEST, "--to", f"{self.root}/{model}"]
+        return [ENTRY, "content", "fetch", *urls, "--manifest", MANIFEST, "--to", f"{self.root}/{model}"]
 
     def fetch(self, to: str, model: str, *senders: str) -> subprocess.CompletedProcess[str]:
         """Complete a model on a host."""
@@ -127,13 +129,13 @@ class Transfers:
     def stage(self, name: str, model: str) -> None:
         """Describe a model that stands on a host."""
         path = f"{self.root}/{model}"
-        words = [f"{PROGRAMS}/content.py", "stage", "--source", path, "--to", path, "--name", model]
+        words = [ENTRY, "content", "stage", "--source", path, "--to", path, "--name", model]
         self.run(name, *words)
 
     def verify(self, name: str, model: str, *more: str) -> subprocess.CompletedProcess[str]:
         """Check a model on a host."""
         path = f"{self.root}/{model}"
-        words = [f"{PROGRAMS}/content.py", "verify", "--manifest", f"{path}/{MANIFEST}", "--in", path, *more]
+        words = [ENTRY, "content", "verify", "--manifest", f"{path}/{MANIFEST}", "--in", path, *more]
         return self.run(name, *words, check=False)
 
     def held(self, name: str, model: str) -> dict[str, str]:

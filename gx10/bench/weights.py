@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
-from .transfers import MANIFEST, PORT, PROGRAMS, Transfers, make_model
+from gx10_host import ENTRY
+
+from .transfers import MANIFEST, PORT, Transfers, make_model
 
 LARGE, SIZE, SMALL = 40, 102 * 10**6, 160
 ROUNDS = 3
@@ -171,7 +173,7 @@ class Bench:
     def verification(self) -> tuple[float, float]:
         """Seconds of a full verification on one worker, and of sha256sum in as many processes as there are cores."""
         name, path = self.hosts.workers[0], f"{ROOT}/model"
-        check = [f"{PROGRAMS}/content.py", "verify", "--full", "--manifest", f"{path}/{MANIFEST}", "--in", path]
+        check = [ENTRY, "content", "verify", "--full", "--manifest", f"{path}/{MANIFEST}", "--in", path]
         sums = f"find {path} -type f ! -name '.gx10-*' -print0 | xargs -0 -n 4 -P $(nproc) sha256sum >/dev/null"
         peak = self.peak_mb
         theirs = self.timed(name, "sh", "-c", sums)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
+from gx10_host import ENTRY
 
 from gx10.interrupts import Interrupted, raising, tell
 from gx10.settings import PROJECT, SettingsError
@@ -165,7 +166,7 @@ def chat(prompt: str, tokens: int) -> None:
     from gx10.access.remote import run  # noqa: PLC0415 - see `described`
 
     description = described()
-    words = ["/usr/local/lib/gx10/completion.py", "--url", description.local_url, "--model", description.served_name]
+    words = [ENTRY, "completion", "--url", description.local_url, "--model", description.served_name]
     words += ["--prompt", prompt, "--tokens", str(tokens)]
     answer = run(description, description.cluster.head, words, seconds=150)
     if not answer.ok:

@@ -10,17 +10,17 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from gx10_host import ENTRY
+from gx10_host.exits import NOT_FOUND
 
 from . import ERROR, USAGE, described
 
 if TYPE_CHECKING:
     from gx10.described.description import Description
 
-CONTROL = "/usr/local/lib/gx10/gang_control.py"
-EXPLAIN = "/usr/local/lib/gx10/gang_why.py"
+CONTROL = (ENTRY, "control")
+EXPLAIN = (ENTRY, "why")
 UNITS = ("gx10-gang.service", "ray-head.service", "ray-worker.service", "vllm-engine.service")
-NOT_FOUND = 127
-"""Exit status of a shell for a program that is not there."""
 POLLED = re.compile(r'"(?:GET|HEAD) /(?:metrics|health|ping)(?:\?\S*)? HTTP/[\d.]+" 200\b')
 """What the engine's API logs of those who look at it every second; one that was not answered with 200 is shown."""
 
@@ -32,12 +32,12 @@ def _control(*words: str) -> None:
 
     description = described()
     head = description.cluster.head
-    argv = [*ssh_arguments(description, head), shlex.join([CONTROL, *words])]
+    argv = [*ssh_arguments(description, head), shlex.join([*CONTROL, *words])]
     done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode == UNREACHABLE:
         _unreachable(head)
     if done.returncode == NOT_FOUND:
-        click.echo(f"{head}: {failed_because(done.stderr)}", err=True)
+        click.echo(f"{head}: {failed_because(CONTROL, done.returncode, done.stderr)}", err=True)
         sys.exit(ERROR)
     click.echo(done.stderr or "", err=True, nl=False)
     sys.exit(done.returncode)
@@ -121,7 +121,7 @@ def why(full: bool) -> None:
 
     description = described()
     head = description.cluster.head
-    answer = run(description, head, [EXPLAIN, *(["--full"] if full else [])])
+    answer = run(description, head, [*EXPLAIN, *(["--full"] if full else [])])
     click.echo(answer.output, nl=False)
     if answer.status is None:
         _unreachable(head)

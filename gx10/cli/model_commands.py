@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
+from gx10_host import ENTRY
+from gx10_host.exits import DAMAGED
 from rich.console import Console
 from rich.table import Table
 
 from gx10.access.remote import Answer, run_all
 from gx10.described.description import STAGED, described_by_environment
-from gx10.described.host_files import DAMAGED
 from gx10.interrupts import Interrupted
 from gx10.settings import SettingsError
 from gx10.weights import switch
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from gx10.described.description import Description
 
 GB = 1e9
-PARTITION = "/usr/local/lib/gx10/partition.py"
-CONTENT = "/usr/local/lib/gx10/content.py"
+PARTITION = (ENTRY, "weights")
+CONTENT = (ENTRY, "content")
 MANIFEST = ".gx10-manifest.json"
 VERIFY_SECONDS = 12 * 3600
 """Longest check of one host: 700 GiB at 17 MB/s."""
@@ -128,7 +129,7 @@ def _verified(
 ) -> int:
     """Check the weights of a description on every host, and say of each how they are."""
     root = description.model_directory
-    words = [CONTENT, "verify", "--manifest", f"{root}/{MANIFEST}", "--in", root]
+    words = [*CONTENT, "verify", "--manifest", f"{root}/{MANIFEST}", "--in", root]
     words += ["--full"] if full else []
     words += ["--sample", sample] if sample else []
     words += ["--nights", str(nights)] if nights else []
@@ -224,7 +225,7 @@ def _asked(
     """Have the model roots looked at or cleaned; the last line of each host's answer is JSON."""
 
     def question(host: str) -> list[str]:
-        words = [PARTITION, action, *(["--approved", approved[host]] if approved else [])]
+        words = [*PARTITION, action, *(["--approved", approved[host]] if approved else [])]
         return ["sh", "-c", f"printf %s {shlex.quote(told)} | {shlex.join(words)}"]
 
     answers = run_all(description, question, approved or description.cluster.hosts, 3600)

@@ -8,6 +8,7 @@ from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+from gx10_host import ENTRY
 from rich.console import Console
 from rich.table import Table
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from gx10.described.members import Members
 
 LOCK_SECONDS = 2 * 3600
-CONTROL = "/usr/local/lib/gx10/gang_control.py"
+CONTROL = (ENTRY, "control")
 
 
 def _say(line: str) -> None:
@@ -169,7 +170,7 @@ def _drain(description: Description, found: dict[str, Standing]) -> None:
         return
     _say(f"{head}: running requests end, new ones are refused")
     seconds = description.recipe.gx10.drain_timeout_seconds + description.recipe.gx10.stop_timeout_seconds + 120
-    answer = run(description, head, [CONTROL, "stop", "--reason", "the cluster is retired"], seconds)
+    answer = run(description, head, [*CONTROL, "stop", "--reason", "the cluster is retired"], seconds)
     if not answer.ok:
         raise RetireError(f"{head}: the gang did not stop: {answer.reason}. `gx10 why` says more.")
 

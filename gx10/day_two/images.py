@@ -7,12 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from gx10_host import ENTRY
+from gx10_host.exits import DAMAGED
 from rich.table import Table
 from rich.text import Text
 
 from gx10.access.remote import Answer, ask, run
 from gx10.described.description import Description
-from gx10.described.host_files import DAMAGED, PROGRAMS, transfers_file
+from gx10.described.host_files import transfers_file
 from gx10.described.image_inputs import LABEL
 from gx10.probes import probes_words
 from gx10.transfer.control_archive import ControlArchive, TransferError
@@ -37,7 +39,7 @@ def places(description: Description) -> list[Place]:
     """Ask every host and the control node at once."""
     cluster, reference = description.cluster, description.image_reference
     policy, archive = description.image_policy(reference), str(cluster.paths.archive)
-    listing = [f"/{PROGRAMS}/archive.py", "list", "--archive", archive]
+    listing = [ENTRY, "archive", "list", "--archive", archive]
     kept = {"transfers": transfers_file(cluster)}
 
     def question(host: str) -> list[str]:
@@ -72,7 +74,7 @@ def _control(description: Description) -> list[Place]:
     if kept is None:
         return []
     try:
-        told = json.loads(kept.program("archive.py", "list", "--archive", str(kept.directory)))
+        told = json.loads(kept.program("archive", "list", "--archive", str(kept.directory)))
         return [Place(CONTROL, archive=told, leftovers=tuple(kept.leftovers(description.image_reference)))]
     except TransferError as error:
         return [Place(CONTROL, reason=str(error))]
@@ -113,14 +115,14 @@ def verified(description: Description) -> tuple[list[str], list[str]]:
     found = places(description)
     faults = judged(description, found)
     unknown = [f"{place.name}: {place.reason}" for place in found if place.reason]
-    archive = [f"/{PROGRAMS}/archive.py", "verify", "--archive", str(cluster.paths.archive)]
+    archive = [ENTRY, "archive", "verify", "--archive", str(cluster.paths.archive)]
     answer = run(description, cluster.head, archive, seconds=3600)
     if not answer.ok:
         (faults if answer.status == DAMAGED else unknown).append(f"{cluster.head}: {answer.reason}")
     kept = ControlArchive.of(description)
     if kept is not None:
         try:
-            kept.program("archive.py", "verify", "--archive", str(kept.directory))
+            kept.program("archive", "verify", "--archive", str(kept.directory))
         except TransferError as error:
             faults.append(str(error))
     return faults, unknown
@@ -130,7 +132,7 @@ def removed(description: Description, *, dry: bool) -> tuple[list[tuple[str, dic
     """Remove what the policy does not keep, or only name it: (place, item) of each, and what went wrong."""
     reference, faults = description.image_reference, []
     # Named and removed by the same program and by the policy that was deployed, so that both are the same things.
-    words = [f"/{PROGRAMS}/image_gc.py", "plan" if dry else "clean"]
+    words = [ENTRY, "images", "plan" if dry else "clean"]
     gone: list[tuple[str, dict[str, Any]]] = []
     for host, answer in ask(description, lambda _: words, description.cluster.hosts).items():
         if not answer.ok:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from gx10.access.remote import Answer, ask, project_path, run
@@ -19,12 +19,11 @@ from gx10.described.description import Description
 from gx10.described.host_files import FIREWALL_UNIT
 from gx10.described.members import Member, Members, members_file
 from gx10.described.retirement import RUN, SYSCTLS, TABLE, beside, everything, models_policy
-from gx10.operations.files import PUT, File, marks, put_entries
-from gx10.probes import probe_words, probes_words, program_words
+from gx10.operations.files import File, marks, put_entries
+from gx10.probes import probe_words, probes_words, program_words, writer_words
 from gx10.settings.cluster import Host
 from gx10.weights.manifests import Manifests
 
-OPERATIONS = Path(__file__).parents[1] / "operations"
 HOSTS_FILE, TITLE = "/etc/hosts", "gx10"
 ASK_SECONDS, STEP_SECONDS = 150, 1800
 """A supervisor drains, and weights of hundreds of gigabytes go."""
@@ -107,14 +106,9 @@ class Standing:
         return told
 
 
-def host_program(name: str) -> list[str]:
-    """The command that runs one of the operations' programs on a host."""
-    return ["python3", "-I", "-S", "-c", (OPERATIONS / f"{name}.py").read_text(encoding="utf-8")]
-
-
 def partition_words(*arguments: str) -> list[str]:
     """The command that looks at a model root or removes from it, on a host that may not have the program any more."""
-    return program_words("partition", ("manifest", "proof"), *arguments)
+    return program_words("weights.partition", *arguments)
 
 
 def known_members(description: Description) -> Members:
@@ -187,7 +181,7 @@ def retire(description: Description, target: Target, found: Standing, *, weights
     serving = {name: state for name, state in told["units"].items() if name != FIREWALL_UNIT}
     if serving:
         ends = "its rank ends, " if there["ranks"] else ""
-        step(f"{ends}{len(serving)} units stop and go", host_program("put_away"), {**NOTHING, "units": serving})
+        step(f"{ends}{len(serving)} units stop and go", writer_words("away"), {**NOTHING, "units": serving})
     for container in there["containers"]:
         step(f"container {container} goes", ["docker", "rm", "--force", "--", container])
     for image in there["images"]:
@@ -196,34 +190,34 @@ def retire(description: Description, target: Target, found: Standing, *, weights
         _remove_weights(host, target, tuple(there["models"]), step)
     if found.keys:
         asked = {"login": description.cluster.access.user, "remove": list(found.keys), "add": None}
-        step(f"{len(found.keys)} keys of a reconciler go", host_program("put_key"), asked)
+        step(f"{len(found.keys)} keys of a reconciler go", writer_words("key"), asked)
     if found.names:
         block = {"path": HOSTS_FILE, "marks": marks(TITLE), "lines": None}
-        step(f"the cluster's lines in {HOSTS_FILE} go", host_program("put_block"), block)
+        step(f"the cluster's lines in {HOSTS_FILE} go", writer_words("block"), block)
     # Its ports are closed for as long as something could listen there.
     if FIREWALL_UNIT in told["units"]:
         firewall = {FIREWALL_UNIT: told["units"][FIREWALL_UNIT]}
-        step("the firewall's unit goes", host_program("put_away"), {**NOTHING, "units": firewall})
+        step("the firewall's unit goes", writer_words("away"), {**NOTHING, "units": firewall})
     if standing(description, target).beside["table"]:
         step(f"table {TABLE} goes", ["nft", "delete", "table", *TABLE.split()])
     # Asked anew: directories that are empty by now go as well.
     rest = standing(description, target).remains
     files = len(rest["files"])
-    step(f"{files} files and what is empty without them go", host_program("put_away"), {**rest, "units": {}})
+    step(f"{files} files and what is empty without them go", writer_words("away"), {**rest, "units": {}})
     return standing(description, target)
 
 
 def forget_runtime(description: Description, target: Target) -> Answer:
     """Remove what is kept until the next boot, the lock of a head among it: last, when nobody holds that any more."""
     asked = json.dumps({**NOTHING, "trees": [RUN]})
-    return run(target.within(description), target.name, host_program("put_away"), stdin=asked)
+    return run(target.within(description), target.name, writer_words("away"), stdin=asked)
 
 
 def record(description: Description, members: Members, say: Say) -> None:
     """Keep a record on every described host that answers; of two, the newer counts."""
     entry = put_entries([File(members_file(description), members.text())])
     for name in description.cluster.hosts:
-        answer = run(description, name, ["python3", "-c", PUT], stdin=entry)
+        answer = run(description, name, writer_words("put"), stdin=entry)
         if not answer.ok:
             say(f"{name}: the record of the cluster's hosts was not renewed: {answer.reason}. The next deploy does it.")
 
@@ -249,4 +243,4 @@ def _remove_weights(host: Description, target: Target, named: tuple[str, ...], s
     above = {str(parent) for name in named for parent in (root / name).parents if root in parent.parents}
     if above:
         inner_first = sorted(above, key=len, reverse=True)
-        step("directories that held only these go", host_program("put_away"), {**NOTHING, "directories": inner_first})
+        step("directories that held only these go", writer_words("away"), {**NOTHING, "directories": inner_first})

@@ -88,7 +88,7 @@ class Description:
         return f"{self.image.name}:{self.inputs.digest[:12]}"
 
     def image_policy(self, reference: str, **changes: object) -> dict[str, object]:
-        """What shall stay of images where `reference` is described: what a host's `image_gc.py` reads."""
+        """What shall stay of images where `reference` is described: what a host's `gx10-host images` reads."""
         paths, retention = self.cluster.paths, self.cluster.retention
         limit = retention.archive_gib
         policy: dict[str, object] = {

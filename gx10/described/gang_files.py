@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from gx10.closure import closure
 from gx10.settings import Cluster
 
 from . import units
@@ -158,21 +159,12 @@ def supervisor_files(description: Description, host: str) -> tuple[GangFile, ...
         configuration=SUPERVISOR_FILE,
         stop_timeout_seconds=gx10.drain_timeout_seconds + gx10.stop_timeout_seconds + 90,
     )
-    programs = sorted((description.project / "files/usr/local/lib/gx10").glob("*.py"))
-    texts = {path.name: path.read_text(encoding="utf-8") for path in programs if path.stem in SUPERVISOR_PROGRAMS}
+    texts = closure(description.project, "gang.supervisor")
     configured["digest"] = digest({"configuration": configured, "programs": texts})
     return (
         GangFile(f"{UNITS}/{GANG_UNIT}", unit),
         GangFile(SUPERVISOR_FILE, (json.dumps(configured, indent=1) + "\n").encode()),
     )
-
-
-SUPERVISOR_PROGRAMS = frozenset(
-    {
-        "gang", "gang_agent", "gang_conductor", "gang_door", "gang_evidence", "gang_kept", "gang_liveness",
-        "gang_orders", "gang_store", "log_lines", "rank_gate", "ranks",
-    }
-)  # fmt: skip
 
 
 def supervisor_digest(description: Description, host: str) -> str:

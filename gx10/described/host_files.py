@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
+from gx10_host import ENTRY
+
+from gx10.closure import closure
 from gx10.settings import Cluster
 
 from .description import Description
 from .generation import digest
 from .templates import render
 
-PROGRAMS = "usr/local/lib/gx10"
-DAMAGED = 3
-"""Exit status of `content.py` and `archive.py` for content that is not what its manifest says (`manifest.Damaged`)."""
+PROGRAMS = "usr/local/lib/gx10_host"
+FORMER_PROGRAMS = "usr/local/lib/gx10"
+"""Where versions before this package kept their programs, each a file by itself."""
 SHARE_PORT = 8730
 SHARE_UNIT = "gx10-share.service"
 FIREWALL_UNIT = "gx10-firewall.service"
@@ -34,9 +40,21 @@ class Service:
 
 
 def programs(description: Description) -> dict[str, bytes]:
-    """Host-side programs by their path on the host."""
-    root = description.project / "files"
-    return {f"/{path.relative_to(root)}": path.read_bytes() for path in sorted((root / PROGRAMS).glob("*.py"))}
+    """The hosts' package with its entry, by path on the host."""
+    return _programs(description.project)
+
+
+@cache
+def _programs(project: Path) -> dict[str, bytes]:
+    root = project / "files"
+    paths = [Path(f"{root}{ENTRY}"), *sorted((root / PROGRAMS).rglob("*.py"))]
+    return {f"/{path.relative_to(root)}": path.read_bytes() for path in paths}
+
+
+def program_directories(description: Description) -> tuple[str, ...]:
+    """Directories of the hosts' package, each after that which it lies in."""
+    modules = (path for path in programs(description) if path != ENTRY)
+    return tuple(sorted({path.rpartition("/")[0] for path in modules}))
 
 
 def sysctl_file(cluster: Cluster) -> bytes:
@@ -65,7 +83,7 @@ def daemon_record(cluster: Cluster) -> str:
 
 
 def image_policy_file(description: Description) -> bytes:
-    """What a host shall keep of images, for its own `image_gc.py`."""
+    """What a host shall keep of images, for its own `gx10-host images`."""
     policy = description.image_policy(description.image_reference)
     return (json.dumps(policy, indent=2, sort_keys=True) + "\n").encode()
 
@@ -80,8 +98,8 @@ def share(description: Description, host: str) -> Service:
         "model_root": str(cluster.paths.model_root),
         "archive": str(cluster.paths.archive),
     }
-    program = programs(description)[f"/{PROGRAMS}/share.py"].decode()
-    return _service(description, SHARE_UNIT, "/etc/gx10/share.conf", values, program)
+    texts = closure(description.project, "content.share")
+    return _service(description, SHARE_UNIT, "/etc/gx10/share.conf", values, texts)
 
 
 def firewall(description: Description) -> Service:
@@ -103,10 +121,12 @@ def running_marker(unit: str) -> str:
     return f"/run/gx10/{unit}"
 
 
-def _service(description: Description, unit: str, path: str, values: dict[str, object], program: str = "") -> Service:
+def _service(
+    description: Description, unit: str, path: str, values: dict[str, object], programs: Mapping[str, str] | None = None
+) -> Service:
     text = render(description.project, path, **values)
     marker = running_marker(unit)
     bare = render(description.project, f"{UNITS}/{unit}", digest="", marker=marker)
-    configured = digest({"unit": bare.decode(), "configuration": text.decode(), "program": program})
+    configured = digest({"unit": bare.decode(), "configuration": text.decode(), "programs": programs or {}})
     unit_text = render(description.project, f"{UNITS}/{unit}", digest=configured, marker=marker)
     return Service(unit, unit_text, path, text, configured)

@@ -11,7 +11,7 @@ from .placed import unit_names
 
 HOST_SERVICES = ("docker.service", "containerd.service", "ssh.service")
 """Services of the host that the gang stands on. Restarting one is its owner's to choose: Docker's ends the gang."""
-OWNED = ("/etc/gx10", "/usr/local/lib/gx10")
+OWNED = ("/etc/gx10", f"/{host_files.PROGRAMS}", f"/{host_files.FORMER_PROGRAMS}")
 """Directories in which everything is this package's."""
 UNIT_PATH = (
     "/etc/systemd/system.control",

@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .description import Description
-from .host_files import PROGRAMS
+from .host_files import FORMER_PROGRAMS, PROGRAMS
 from .host_files import programs as host_programs
 
-PROGRAM = re.compile(r"[a-z_]+\.py")
-"""A program's whole name: what a record says otherwise leads to no path."""
+LIBRARY = PROGRAMS.rpartition("/")[0]
+PROGRAM = re.compile(r"(gx10_host/([a-z_]+/)?)?[a-z_]+\.py")
+"""A module of the hosts' package, or the name of a program of the versions before it: what a record says otherwise
+leads to no path."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class Members:
 
     def former_programs(self, description: Description) -> tuple[str, ...]:
         """Paths of programs that an earlier version put on hosts and this one does not have."""
-        return tuple(f"/{PROGRAMS}/{name}" for name in sorted(self.programs - program_names(description)))
+        former = sorted(self.programs - program_names(description))
+        return tuple(f"/{LIBRARY}/{name}" if "/" in name else f"/{FORMER_PROGRAMS}/{name}" for name in former)
 
     def _changed(self, hosts: dict[str, Member], programs: frozenset[str]) -> Members:
         same = (hosts, programs) == (self.hosts, self.programs)
@@ -103,8 +106,9 @@ class Members:
 
 
 def program_names(description: Description) -> frozenset[str]:
-    """Names of the programs that hosts get."""
-    return frozenset(path.rpartition("/")[2] for path in host_programs(description))
+    """Modules of the package that hosts get, by their paths below where it lies."""
+    library = f"/{LIBRARY}/"
+    return frozenset(path.removeprefix(library) for path in host_programs(description) if path.startswith(library))
 
 
 def member(description: Description, name: str) -> Member:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gx10_host import ENTRY
+
 from gx10.drift.classes import Drift
 
 from . import gang_files, host_files, watch_files
@@ -82,7 +84,11 @@ def on_host(description: Description, host: str) -> tuple[Placed, ...]:
         _directory(str(cluster.paths.state)),
         _directory(str(cluster.paths.archive)),
         _directory(str(cluster.paths.model_root)),
-        *(_file(path, text, mode="755") for path, text in host_files.programs(description).items()),
+        *(_directory(path) for path in host_files.program_directories(description)),
+        *(
+            _file(path, text, mode="755" if path == ENTRY else "644")
+            for path, text in host_files.programs(description).items()
+        ),
         _file("/etc/gx10/images.json", host_files.image_policy_file(description)),
         _file(host_files.SYSCTL_FILE, host_files.sysctl_file(cluster)),
         *(_file(service.path, service.text) for service in services),

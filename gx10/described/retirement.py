@@ -14,7 +14,7 @@ from .image_inputs import LABEL
 from .members import Member
 from .roles import Family, Remains, fallbacks, gang_parts, reconciler_everything, unit_drop_ins
 
-PROGRAMS = f"/{host_files.PROGRAMS}"
+FORMER_PROGRAMS = f"/{host_files.FORMER_PROGRAMS}"
 RUN = "/run/gx10"
 TABLE = "inet gx10"
 STATE_FILES = ("applied.json", "suspended.json", "hosts.json", "transfers.json", "images-used.json")
@@ -48,12 +48,13 @@ def everything(description: Description, member: Member, former: Iterable[str] =
             Family(f"{member.archive}/images", rf".+\.json{UNFINISHED}", "file"),
             Family(f"{member.archive}/blobs/sha256", rf"[0-9a-f]{{64}}{UNFINISHED}", "file"),
         ),
-        trees=(*watch.trees, f"{PROGRAMS}/__pycache__", gang, f"{member.state}/build"),
+        trees=(*watch.trees, f"{FORMER_PROGRAMS}/__pycache__", gang, f"{member.state}/build"),
         directories=(
             *watch.directories,
             *(f"/run/systemd/system/{unit}.d" for unit in parts),
             "/etc/gx10",
-            PROGRAMS,
+            *reversed(host_files.program_directories(description)),
+            FORMER_PROGRAMS,
             *(f"{member.archive}/images", f"{member.archive}/blobs/sha256", f"{member.archive}/blobs", member.archive),
             *dict.fromkeys((member.state, "/var/lib/gx10")),
             member.model_root,

@@ -14,8 +14,9 @@ from .description import Description
 from .host_files import UNITS
 
 RUN_UNITS = "/run/systemd/system"
-OURS = "/usr/local/lib/gx10/"
-"""Stands in every unit of the gang: a unit of the same name without it is somebody else's."""
+OURS = "/usr/local/lib/gx10"
+"""Begins a path in every unit of the gang, of this version and of earlier ones: a unit of the same name without it is
+somebody else's."""
 MOST_FALLBACKS = 99
 STAMP = f"/var/lib/systemd/timers/stamp-{watch_files.TIMER}"
 """Where systemd keeps when a persistent timer ran last."""

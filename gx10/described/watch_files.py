@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gx10_host import ENTRY
+
 from .authorized import COMMENT
 from .description import Description
 from .host_files import UNITS
@@ -25,7 +27,8 @@ ARCHIVE = f"{PROJECT}.zip"
 """The project as it was deployed, in one file: what stands in its directory is put back from it before each run."""
 RESTORED = f"{ROOT}/restored.json"
 """What was put back and no run has told yet."""
-RESTORE = "/usr/local/lib/gx10/project.py"
+RESTORE, RESTORES = (ENTRY, "project"), "night.project"
+"""The command that puts it back, and its module in the hosts' package."""
 COMMAND = f"{ROOT}/bin/gx10"
 SERVICE, FAILED, TIMER = "gx10-reconcile.service", "gx10-reconcile-failed.service", "gx10-reconcile.timer"
 OWN_UNITS = (SERVICE, FAILED, TIMER)
@@ -65,7 +68,7 @@ def access() -> dict[str, object]:
 def restore_words(archive: bytes) -> tuple[str, ...]:
     """The command that brings the project's directory to an archive's content."""
     digest = hashlib.sha256(archive).hexdigest()
-    return (RESTORE, "--archive", ARCHIVE, "--sha256", digest, "--to", PROJECT)
+    return (*RESTORE, "--archive", ARCHIVE, "--sha256", digest, "--to", PROJECT)
 
 
 def watch_files(description: Description, archive: bytes) -> tuple[WatchFile, ...]:

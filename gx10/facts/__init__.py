@@ -11,6 +11,7 @@ import shlex
 import time
 from typing import Any, ClassVar
 
+from gx10_host import ENTRY
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
@@ -26,7 +27,7 @@ class Probe(FactBase[dict[str, Any]]):
     """A fact answered as JSON by a probe."""
 
     probe: ClassVar[str]
-    """Name of the probe: its file in `gx10/facts/probes`."""
+    """Name of the probe: its module in `gx10_host.probes`."""
 
     def process(self, output: list[str]) -> dict[str, Any]:
         """The probe's answer; anything else on its output is an error, never an empty answer."""
@@ -130,8 +131,7 @@ class ModelRoot(Probe):
 
     def command(self, policy: str) -> str:
         """Ask the host's own program, with the policy on its standard input."""
-        program = "/usr/local/lib/gx10/partition.py"
-        return f"if [ -x {program} ]; then printf %s {shlex.quote(policy)} | {program} plan; else echo '{{}}'; fi"
+        return f"if [ -x {ENTRY} ]; then printf %s {shlex.quote(policy)} | {ENTRY} weights plan; else echo '{{}}'; fi"
 
 
 class ImageLeftovers(Probe):
@@ -140,7 +140,7 @@ class ImageLeftovers(Probe):
     probe = "leftovers"
 
     def command(self, policy: dict[str, object]) -> str:
-        """Ask by a policy as `image_gc.py` reads it."""
+        """Ask by a policy as `gx10-host images` reads it."""
         return probe_command(self.probe, {"policy": policy})
 
 

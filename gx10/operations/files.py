@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pyinfra import host
@@ -16,12 +15,12 @@ from pyinfra.api.command import QuoteString
 from gx10.described.placed import Kind, Placed
 from gx10.drift.classes import Drift
 from gx10.facts import FileStates, SystemState
+from gx10.probes import writer_words
 
 from .loop.asking import ask, surveyed_first
 from .loop.commands import Command, Commands
 from .loop.declared import drifted, operation
 
-PUT = Path(__file__).with_name("put.py").read_text(encoding="utf-8")
 UNITS = "/etc/systemd/system/"
 
 
@@ -125,7 +124,7 @@ def put_command(entries: Sequence[File | Directory]) -> Command:
     Contents travel on standard input, so that no secret stands in an argument list, and a file has its final mode
     before its first byte.
     """
-    return Command("python3", "-I", "-c", QuoteString(PUT), _stdin=put_entries(entries))
+    return Command(*(QuoteString(word) for word in writer_words("put")), _stdin=put_entries(entries))
 
 
 @operation(drift=Drift.HEAL)
@@ -183,6 +182,5 @@ def block_leads_file(path: str, title: str, lines: Sequence[str]) -> Commands:
     if (found and found["block"] == list(lines)) or not drifted(path, "no such lines", f"the lines of {title}"):
         host.noop(f"{path} has the lines of {title}")
         return
-    program = Path(__file__).with_name("put_block.py").read_text(encoding="utf-8")
     told = {"path": path, "marks": marks(title), "lines": list(lines)}
-    yield Command("python3", "-I", "-c", QuoteString(program), _stdin=json.dumps(told))
+    yield Command(*(QuoteString(word) for word in writer_words("block")), _stdin=json.dumps(told))

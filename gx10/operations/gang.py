@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gx10_host import ENTRY
 from pyinfra import host, logger
 from pyinfra.api.command import QuoteString, StringCommand
 
@@ -25,7 +26,7 @@ from .loop.commands import Command, Commands, Narrated, elsewhere, refuse
 from .loop.declared import drifted, operation
 from .model import stored_model
 
-CONTROL = "/usr/local/lib/gx10/gang_control.py"
+CONTROL = (ENTRY, "control")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def former_head_drained(gang: Gang, unit: str, drain_seconds: int, stop_seconds:
             f"{drain_seconds} s, then the gang stops here and starts under {gang.head}."
         )
     yield Narrated(
-        *(CONTROL, "stop", "--drain-timeout", str(drain_seconds)),
+        *(*CONTROL, "stop", "--drain-timeout", str(drain_seconds)),
         *("--reason", QuoteString(f"{gang.head} becomes the head"), "--seconds", str(drain_seconds + stop_seconds)),
     )
 
@@ -118,7 +119,14 @@ def supervisor_current(unit: str, digest: str, live: Mapping[str, Any]) -> Comma
     marker = running_marker(unit)
     told = (ask(FileStates, paths=[marker])[marker] or {}).get("sha256")
     wanted = hashlib.sha256(digest.encode()).hexdigest()
-    deleted = ask(LiveState, **live)["deleted"].get(unit)
+    runs = ask(LiveState, **live)
+    deleted, former = runs["deleted"].get(unit), runs["former"].get(unit)
+    if state == "active" and former:
+        if drifted(unit, f"runs {former} of an earlier version", f"active, {wanted[:12]}"):
+            # It would go on with its own program. One that is killed leaves its rank alone, and so does the next.
+            yield Command("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "--", unit)
+            yield Command("systemctl", "start", "--", unit)
+        return
     if state == "active" and told == wanted and not deleted:
         host.noop(f"{unit} runs as described")
         return
@@ -167,7 +175,7 @@ def generation_serving(gang: Gang, unit: str, seconds: int) -> Commands:
     if not (any(older) if older else drifted(unit, state, "active", drift=Drift.HEAL)):
         return
     verb = ["restart", "--reason", "another generation is described"] if older else ["start"]
-    yield Narrated(CONTROL, verb[0], *map(QuoteString, verb[1:]), "--generation", described, "--seconds", str(seconds))
+    yield Narrated(*CONTROL, verb[0], *map(QuoteString, verb[1:]), "--generation", described, "--seconds", str(seconds))
 
 
 @operation(drift=Drift.REPORT)
@@ -182,7 +190,7 @@ def completion_answered(url: str, model: str, budget_gib: float | None, head: st
     if state.get("ActiveState") != "active" and not host.state.is_executing:
         host.noop("the engine is not there to ask yet")
         return
-    words = ["/usr/local/lib/gx10/completion.py", "--url", url, "--model", model, "--metrics"]
+    words = [ENTRY, "completion", "--url", url, "--model", model, "--metrics"]
     answered, output = host.run_shell_command(StringCommand(*(QuoteString(word) for word in words)))
     if not answered:
         yield from refuse(

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from gx10_host import ENTRY
+from gx10_host.exits import DAMAGED
 from pyinfra import host
 from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from typing_extensions import override
 
-from gx10.described.host_files import DAMAGED
 from gx10.described.image_inputs import LABEL, archive_name
 from gx10.drift.classes import Drift
 from gx10.facts import DockerState, ImageLeftovers, StoredContent, WheelFaults
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from pyinfra.api.state import State
     from pyinfra.connectors.util import CommandOutput
 
-ARCHIVE_PROGRAM = "/usr/local/lib/gx10/archive.py"
-CONTENT_PROGRAM = "/usr/local/lib/gx10/content.py"
-GC_PROGRAM = "/usr/local/lib/gx10/image_gc.py"
+ARCHIVE_PROGRAM = (ENTRY, "archive")
+CONTENT_PROGRAM = (ENTRY, "content")
+GC_PROGRAM = (ENTRY, "images")
 NO_BUILD = "GX10_NO_BUILD"
 """Environment variable: where it is set, an image that no host and no archive holds is refused instead of built."""
 BUILD_SECONDS = 7200
@@ -93,7 +94,7 @@ class Distributed:
     def words(self, command: str, *more: str) -> list[QuoteString]:
         """A command of the archive's program for this image."""
         common = ["--archive", self.archive, "--image", archive_name(self.reference)]
-        return [QuoteString(word) for word in [ARCHIVE_PROGRAM, command, self.reference, *common, *more]]
+        return [QuoteString(word) for word in [*ARCHIVE_PROGRAM, command, self.reference, *common, *more]]
 
     def received(self, sender: str, *more: str) -> Narrated:
         """Have it from another host's archive."""
@@ -143,7 +144,7 @@ def _restored_from(holder: str, distributed: Distributed) -> Commands:
     """Let another host archive its image, and bring it here over the fabric."""
     yield Elsewhere(holder, *distributed.words("save"))
     yield distributed.received(holder)
-    yield Elsewhere(holder, ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(distributed.archive))
+    yield Elsewhere(holder, *ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(distributed.archive))
 
 
 def _built(  # noqa: PLR0917 - an image and what it is called and made of
@@ -154,7 +155,7 @@ def _built(  # noqa: PLR0917 - an image and what it is called and made of
         yield from refuse(*faults)
         return
     yield put_command([File(f"{root}/{name}", content) for name, content in context.items()])
-    yield Command(GC_PROGRAM, "room", "--for", QuoteString(f"building {reference}"), "--gib", f"{image.build_gib:g}")
+    yield Command(*GC_PROGRAM, "room", "--for", QuoteString(f"building {reference}"), "--gib", f"{image.build_gib:g}")
     if image.base.archive:
         yield _base_loaded(image.base, str(image.base.archive))
     yield _build(image, reference, digest, root)
@@ -266,7 +267,7 @@ def image_received(distributed: Distributed) -> Commands:
         if distributed.told()["archive_files"]:
             if drifted(distributed.archive, "left of a transfer", "empty"):
                 # A run that was killed fetched what another had loaded: on a worker the archive is only a way station.
-                yield Command(ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(distributed.archive))
+                yield Command(*ARCHIVE_PROGRAM, "clear", "--archive", QuoteString(distributed.archive))
             return
         host.noop(f"{reference} is the head's")
         return
@@ -284,7 +285,7 @@ class ReceivedOrMended(Narrated):
     def __init__(self, distributed: Distributed) -> None:
         super().__init__(*numbered(distributed.received(distributed.head, "--record", distributed.record)))
         self.head = distributed.head
-        verify = StringCommand(ARCHIVE_PROGRAM, "verify", "--archive", QuoteString(distributed.archive))
+        verify = StringCommand(*ARCHIVE_PROGRAM, "verify", "--archive", QuoteString(distributed.archive))
         self.mend = StringCommand(verify, "||", *distributed.words("save"))
 
     @override
@@ -304,7 +305,7 @@ def image_used(policy: dict[str, object]) -> Commands:
         return
     if not drifted("image in use", "another", str(policy["described"])):
         return
-    yield Command(GC_PROGRAM, "used")
+    yield Command(*GC_PROGRAM, "used")
 
 
 @operation(drift=Drift.HEAL)
@@ -319,4 +320,4 @@ def old_images_removed(policy: dict[str, object]) -> Commands:
         host.noop("nothing is left over of earlier images")
         return
     names = [QuoteString(item["name"]) for item in going]
-    yield Narrated(GC_PROGRAM, "clean", "--only", *names)
+    yield Narrated(*GC_PROGRAM, "clean", "--only", *names)

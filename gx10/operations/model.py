@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gx10_host import ENTRY
 from pyinfra import host, logger
 from pyinfra.api.command import PyinfraCommand, QuoteString
 
+from gx10.described.host_files import PROGRAMS
 from gx10.drift.classes import Drift
 from gx10.facts import ModelRoot, StoredContent
 from gx10.weights.holders import Holding, Stored, holding
@@ -24,8 +26,7 @@ from .loop.asking import ask
 from .loop.commands import Commands, FromControlNode, Narrated, Recorded, Refusal, elsewhere, refuse
 from .loop.declared import drifted, operation
 
-PARTITION_PROGRAM = "/usr/local/lib/gx10/partition.py"
-PROGRAMS = "/usr/local/lib/gx10"
+PARTITION_PROGRAM = (ENTRY, "weights")
 MANIFEST = ".gx10-manifest.json"
 TOKEN = "/run/secrets/hub-token"  # noqa: S105 - where the token's file is mounted, not a token
 
@@ -195,7 +196,7 @@ def models_cleaned(weights: Weights) -> Commands:
     ):
         return
     yield Narrated(
-        PARTITION_PROGRAM, "clean", "--need", str(room.wanted_free), _stdin=json.dumps(weights.policy, sort_keys=True)
+        *PARTITION_PROGRAM, "clean", "--need", str(room.wanted_free), _stdin=json.dumps(weights.policy, sort_keys=True)
     )
 
 
@@ -232,7 +233,7 @@ def weights_staged(weights: Weights) -> Commands:
         )
     else:
         source = weights.source or weights.directory
-        words = [CONTENT_PROGRAM, "stage", "--source", source, "--to", weights.directory, "--name", weights.title]
+        words = [*CONTENT_PROGRAM, "stage", "--source", source, "--to", weights.directory, "--name", weights.title]
         yield Narrated(*(QuoteString(word) for word in words))
 
 
@@ -274,7 +275,7 @@ def _fetch(weights: Weights, held: Holding, to: str) -> PyinfraCommand:
     """Complete a host's weights from whoever is proven, over every fabric address that they have."""
     senders = held.senders(to) or (weights.keeper,)
     urls = [f"{url}/models/{weights.below}" for name in senders for url in weights.shares[name]]
-    words = [CONTENT_PROGRAM, "fetch", *(word for url in urls for word in ("--url", url))]
+    words = [*CONTENT_PROGRAM, "fetch", *(word for url in urls for word in ("--url", url))]
     words += ["--manifest", MANIFEST, "--to", weights.directory, "--reuse", weights.root]
     words += ["--expect", held.digest] if held.digest else []
     words += ["--record", weights.record] if weights.record else []
@@ -298,7 +299,8 @@ def _fetch_from_hub(weights: Weights, hub: Hub) -> PyinfraCommand:
     options = [
         "--rm", "--network", "host", "--entrypoint", "python3", "--cap-drop", "ALL", "--cap-add", "DAC_OVERRIDE",
         "--cap-add", "FOWNER", "--security-opt", "no-new-privileges", "--log-driver", "none",
-        "--volume", f"{weights.root}:{weights.root}", "--volume", f"{PROGRAMS}:{PROGRAMS}:ro",
+        "--volume", f"{weights.root}:{weights.root}", "--volume", f"{ENTRY}:{ENTRY}:ro",
+        "--volume", f"/{PROGRAMS}:/{PROGRAMS}:ro",
         "--env", "HF_HUB_OFFLINE=0", "--env", "HF_HUB_DISABLE_TELEMETRY=1", "--env", "HF_HUB_DISABLE_PROGRESS_BARS=1",
         "--env", "HF_HUB_DISABLE_IMPLICIT_TOKEN=0", "--env", "PYTHONDONTWRITEBYTECODE=1",
         "--env", "PYTHONPYCACHEPREFIX=/dev/null",
@@ -307,6 +309,6 @@ def _fetch_from_hub(weights: Weights, hub: Hub) -> PyinfraCommand:
         options += ["--volume", f"{hub.token_file}:{TOKEN}:ro", "--env", f"HF_TOKEN_PATH={TOKEN}"]
     if hub.endpoint:
         options += ["--env", f"HF_ENDPOINT={hub.endpoint}"]
-    words = ["docker", "run", *options, hub.image, f"{PROGRAMS}/hub.py", "--repository", hub.repository]
+    words = ["docker", "run", *options, hub.image, ENTRY, "hub", "--repository", hub.repository]
     words += ["--revision", hub.revision or "", "--to", weights.directory, "--name", weights.title]
     return Narrated(*(QuoteString(word) for word in [*words, "--reuse", weights.root]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pyinfra import host
@@ -13,18 +12,18 @@ from pyinfra.api.command import QuoteString
 from gx10.described.roles import Remains
 from gx10.drift.classes import Drift
 from gx10.facts import RoleRemains
+from gx10.probes import writer_words
 
 from .loop.asking import ask
 from .loop.commands import Command, Commands
 from .loop.declared import drifted, operation
 
-PROGRAM = Path(__file__).with_name("put_away.py")
 KINDS = {"files": "a file of a role that this host does not have", "trees": "a directory of such a role"}
 
 
 def removal(going: Mapping[str, Any]) -> Command:
     """The command that removes what a host said stands there."""
-    return Command("python3", "-c", QuoteString(PROGRAM.read_text(encoding="utf-8")), _stdin=json.dumps(going))
+    return Command(*(QuoteString(word) for word in writer_words("away")), _stdin=json.dumps(going))
 
 
 @operation(drift=Drift.HEAL)

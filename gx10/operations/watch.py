@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from gx10_host import ENTRY
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
@@ -15,13 +16,14 @@ from gx10.described import watch_files
 from gx10.described.authorized import described_line, key_of, settled
 from gx10.drift.classes import Drift
 from gx10.facts import FileStates, WatchState
+from gx10.probes import writer_words
 
 from .files import File, put_command, told_state, topmost
 from .loop.asking import ask
 from .loop.commands import Command, Commands, Narrated, elsewhere, refuse
 from .loop.declared import drifted, operation
 
-ENVIRONMENT_PROGRAM = "/usr/local/lib/gx10/environment.py"
+ENVIRONMENT_PROGRAM = (ENTRY, "environment")
 NO_SHELL = "/usr/sbin/nologin"
 PUT_BACK = {
     "home": ("--home", watch_files.HOME),
@@ -116,7 +118,7 @@ def environment_installed(
     told = "absent" if found is None else f"lock {found['lock'][:12]}, tree {found['found'][:12]}"
     if not drifted(watch["environment"], told, f"lock {lock[:12]}, as it was sealed"):
         return
-    words = [ENVIRONMENT_PROGRAM, "--wheels", wheels, "--lock", lock_file, "--to", watch["environment"]]
+    words = [*ENVIRONMENT_PROGRAM, "--wheels", wheels, "--lock", lock_file, "--to", watch["environment"]]
     yield Narrated(*(QuoteString(word) for word in words), "--path", QuoteString(project))
 
 
@@ -164,9 +166,8 @@ def key_authorized(watch: Mapping[str, Any], node: str | None, origin: Sequence[
     acted_on = [drifted("authorized_keys", told, described) for told, described in change.findings]
     if not any(acted_on):
         return
-    program = Path(__file__).with_name("put_key.py").read_text(encoding="utf-8")
     told = {"login": watch["login"], "remove": change.removed, "add": change.added}
-    yield Command("python3", "-I", "-c", QuoteString(program), _stdin=json.dumps(told))
+    yield Command(*(QuoteString(word) for word in writer_words("key")), _stdin=json.dumps(told))
 
 
 def _here(watch: Mapping[str, Any], on_node: bool) -> dict[str, Any]:

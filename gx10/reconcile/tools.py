@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from gx10_host import ENTRY
+
 from gx10.access.remote import Answer, ask, run
 from gx10.access.suspension import suspension_file
 from gx10.described import gang_files, units
@@ -184,7 +186,7 @@ def idle(description: Description, window: Window) -> tuple[bool, str]:
 
 
 def _asked_for_tokens(description: Description, told: Health) -> Health:
-    words = ["/usr/local/lib/gx10/completion.py", "--url", description.local_url, "--model", description.served_name]
+    words = [ENTRY, "completion", "--url", description.local_url, "--model", description.served_name]
     answer = run(description, description.cluster.head, words, seconds=COMPLETION_SECONDS)
     if not answer.ok:
         return told.model_copy(update={"completion": False, "told": answer.reason})

@@ -1,7 +1,7 @@
 """The control node's own image archive: kept so that a cluster that lost every copy is served again without a build.
 
-It has the form of the head's (`files/usr/local/lib/gx10/image_store.py`) and is proven by the same program. rsync over
-ssh moves only what the other side lacks, into partial files that a later run resumes.
+It has the form of the head's (`gx10_host.image.store`) and is proven by the same program. rsync over ssh moves only
+what the other side lacks, into partial files that a later run resumes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from gx10_host import ENTRY
+
 from gx10.access.remote import project_path, run, ssh_arguments
 from gx10.described.description import Description
-from gx10.described.host_files import PROGRAMS
 from gx10.described.image_inputs import archive_name
 
 RECEIVED = ".received"
@@ -70,7 +71,7 @@ class ControlArchive:
         (self.directory / "images" / (name + RECEIVED)).write_text(answer.value)
         lacking = [entry["path"] for entry in manifest["files"] if not self._has(entry)]
         self._rsync(self._at(head, remote), f"{self.directory}/", lacking, f"{reference} to the control node", tell)
-        self.program("archive.py", "adopt", "--archive", str(self.directory), "--image", name)
+        self.program("archive", "adopt", "--archive", str(self.directory), "--image", name)
         self._collect("used", reference)
         self.clean(reference)
 
@@ -89,14 +90,14 @@ class ControlArchive:
             self._rsync(f"{self.directory}/", self._at(head, f"{remote}/"), paths, f"{reference} to {head}", tell)
         finally:
             staged.unlink()
-        self._on(head, ["/" + PROGRAMS + "/archive.py", "adopt", "--archive", remote, "--image", name], seconds=3600)
+        self._on(head, [ENTRY, "archive", "adopt", "--archive", remote, "--image", name], seconds=3600)
 
-    def program(self, name: str, *words: str) -> str:
-        """Run one of the hosts' own programs here; its output. Raises TransferError with what it said."""
-        path = self.description.project / "files" / PROGRAMS / name
-        done = subprocess.run([sys.executable, path, *words], capture_output=True, text=True, check=False)
+    def program(self, verb: str, *words: str) -> str:
+        """Have the hosts' own program do something here; its output. Raises TransferError with what it said."""
+        path = self.description.project / f"files{ENTRY}"
+        done = subprocess.run([sys.executable, path, verb, *words], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise TransferError(f"control node: {done.stderr.strip() or f'{name} ended with {done.returncode}'}")
+            raise TransferError(f"control node: {done.stderr.strip() or f'{verb} ended with {done.returncode}'}")
         return done.stdout
 
     def leftovers(self, reference: str) -> list[dict[str, Any]]:
@@ -113,10 +114,10 @@ class ControlArchive:
         with NamedTemporaryFile("w", suffix=".json") as policy:
             json.dump(self._policy(reference), policy)
             policy.flush()
-            return self.program("image_gc.py", command, "--policy", policy.name)
+            return self.program("images", command, "--policy", policy.name)
 
     def _policy(self, reference: str) -> dict[str, object]:
-        """What `image_gc.py` is told to keep here."""
+        """What `gx10-host images` is told to keep here."""
         return self.description.image_policy(
             reference,
             archive=str(self.directory),

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from gx10_host import ENTRY
+
 from gx10.settings import PROJECT
 
-PROGRAMS = PROJECT / "files/usr/local/lib/gx10"
-CONTENT = "/usr/local/lib/gx10/content.py"
+PROGRAM = PROJECT / f"files{ENTRY}"
+CONTENT = (ENTRY, "content")
 MANIFEST = ".gx10-manifest.json"
 
 
@@ -24,14 +26,14 @@ def send(source: str, title: str, target: str, *, ssh: Sequence[str], kept: Path
     Hashes are kept at `kept`, so that only what changed is read again; what the host holds already is not sent. Returns
     the status of whichever step failed first.
     """
-    words = [sys.executable, str(PROGRAMS / "content.py"), "describe", "--source", source, "--name", title]
+    words = [sys.executable, str(PROGRAM), "content", "describe", "--source", source, "--name", title]
     described = subprocess.run([*words, "--to", str(kept)], capture_output=True, text=True, check=False)
     if described.returncode:
         tell(described.stderr.strip())
         return described.returncode
     with _shared(source) as port:
         far = _far_port()
-        fetch = [CONTENT, "fetch", "--url", f"http://127.0.0.1:{far}/source", "--manifest", MANIFEST]
+        fetch = [*CONTENT, "fetch", "--url", f"http://127.0.0.1:{far}/source", "--manifest", MANIFEST]
         fetch += ["--to", target, "--given"]
         command = [*ssh[:1], "-o", "ExitOnForwardFailure=yes", "-R", f"127.0.0.1:{far}:127.0.0.1:{port}", *ssh[1:]]
         with (
@@ -56,7 +58,7 @@ def _shared(source: str) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     words = ["--listen", f"127.0.0.1:{port}", "--allow", "127.0.0.0/8", "--directory", f"source={source}"]
-    with subprocess.Popen([sys.executable, str(PROGRAMS / "share.py"), *words]) as share:
+    with subprocess.Popen([sys.executable, str(PROGRAM), "share", *words]) as share:
         try:
             until = time.monotonic() + 10
             while time.monotonic() < until:

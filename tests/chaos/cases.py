@@ -196,6 +196,6 @@ CASES: tuple[Case, ...] = (
          heal_after=45),
     Case("a worker is rebooted as planned", PLANNED, on(WORKER, "systemctl", "reboot")),
     Case("a planned restart", PLANNED, on(HEAD, "systemd-run", "--quiet", "--collect",
-                                          "/usr/local/lib/gx10/gang_control.py", "restart")),
+                                          "/usr/local/bin/gx10-host", "control", "restart")),
     Case("every rank of a worker is killed", LASTING, killed_for_good, on(WORKER, "systemctl", "stop", "killer")),
 )  # fmt: skip

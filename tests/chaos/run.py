@@ -63,7 +63,7 @@ def settled(lab: Lab) -> str:
 
 def control(lab: Lab, wish: str) -> None:
     """Ask the head's supervisor for something, as `gx10 restart` does."""
-    lab.run("gx10-1", "/usr/local/lib/gx10/gang_control.py", wish, timeout_seconds=BACK_SECONDS)
+    lab.run("gx10-1", "/usr/local/bin/gx10-host", "control", wish, timeout_seconds=BACK_SECONDS)
 
 
 def cold_start(lab: Lab) -> float:

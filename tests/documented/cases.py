@@ -12,7 +12,7 @@ RETIRE, FOREIGN = f"{BOOKS}/retire-a-host.md", f"{BOOKS}/foreign-head.md"
 ENGINE, DRIFT, LOCK = f"{BOOKS}/engine-does-not-start.md", f"{BOOKS}/drift.md", f"{BOOKS}/lock-held.md"
 DEPLOY = "pyinfra inventory.py deploy.py"
 FETCH = (
-    "root@HOST# /usr/local/lib/gx10/content.py fetch --to {to} --manifest .gx10-manifest.json "
+    "root@HOST# /usr/local/bin/gx10-host content fetch --to {to} --manifest .gx10-manifest.json "
     "--url http://198.51.100.12:8730/models/MODEL"
 )
 AGREES = "\n"
@@ -420,7 +420,7 @@ SCENARIOS = (
             Typed("Do", "root@HOST# docker ps", 0, "CONTAINER ID"),
             Typed("Do", "root@HOST# ps -eo rss,pid,args --sort=-rss | head", 0, r"RSS +PID +COMMAND"),
             Typed("Do", "root@HOST# systemctl status gx10-gang; ip -br addr", 0, r"active \(running\)"),
-            Typed("Do", "root@HOST# /usr/local/lib/gx10/ranks.py list"),
+            Typed("Do", "root@HOST# /usr/local/bin/gx10-host ranks list"),
             Typed("Do", "gx10 stop"),
             Ends("gx10 chat", 1),
             Shown("completion: … did not answer: …"),
@@ -823,7 +823,7 @@ NOT_PROVOKED = (
     NotProvoked(
         f"{BOOKS}/gang-gave-up.md",
         "generation G1 is not put back, as it cannot serve here",
-        "files/usr/local/lib/gx10/gang_conductor.py",
+        "files/usr/local/lib/gx10_host/gang/conductor.py",
         "is not put back, as it cannot serve here",
         "It takes a cluster whose hosts have changed since the generation that served last.",
     ),
@@ -838,14 +838,14 @@ NOT_PROVOKED = (
     NotProvoked(
         f"{BOOKS}/gang-gave-up.md",
         "the budget is spent: 24 restarts within a day",
-        "files/usr/local/lib/gx10/gang_conductor.py",
+        "files/usr/local/lib/gx10_host/gang/conductor.py",
         "restarts within a day",
         "The lab's budget for a day is 1000 restarts, and they would take a day.",
     ),
     NotProvoked(
         f"{BOOKS}/image-missing.md",
         "Docker does not answer since. It was not restarted, because …",
-        "files/usr/local/lib/gx10/image_load.py",
+        "files/usr/local/lib/gx10_host/image/load.py",
         "Docker does not answer since. It was not restarted, because",
         "A daemon that is wedged by a load cannot be had on request.",
     ),

@@ -13,7 +13,8 @@ IMAGE = DESCRIBED.image_reference
 MODEL = DESCRIBED.model_directory
 ARCHIVE = str(DESCRIBED.cluster.paths.archive)
 HEAD, WORKERS, ALL = "head", "workers", "all"
-UNITS, PROGRAMS = "/etc/systemd/system", "/usr/local/lib/gx10"
+UNITS, PROGRAMS = "/etc/systemd/system", "/usr/local/lib/gx10_host"
+CONTENT = f"{PROGRAMS}/content"
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,10 @@ FILES = (
     Injection("deleted", "rm /etc/gx10/share.conf", r"share\.conf"),
     Injection("mode widened", f"chmod 666 {UNITS}/gx10-share.service", r"gx10-share\.service"),
     Injection("owner changed", "chown nobody /etc/gx10/firewall.nft", r"firewall\.nft"),
-    Injection("replaced by a link", f"mv {PROGRAMS}/proof.py /root/p; ln -s /root/p {PROGRAMS}/proof.py", r"proof\.py"),
-    Injection("replaced by a directory", f"rm {PROGRAMS}/stream.py; mkdir {PROGRAMS}/stream.py", r"stream\.py"),
-    Injection("emptied", f": > {PROGRAMS}/manifest.py", r"manifest\.py"),
-    Injection("no longer executable", f"chmod a-x {PROGRAMS}/completion.py", r"completion\.py"),
+    Injection("replaced by a link", f"mv {CONTENT}/proof.py /root/p; ln -s /root/p {CONTENT}/proof.py", r"proof\.py"),
+    Injection("replaced by a directory", f"rm {CONTENT}/stream.py; mkdir {CONTENT}/stream.py", r"stream\.py"),
+    Injection("emptied", f": > {CONTENT}/manifest.py", r"manifest\.py"),
+    Injection("no longer executable", "chmod a-x /usr/local/bin/gx10-host", r"/gx10-host$"),
     Injection("directory closed", "chmod 700 /etc/gx10", r"^/etc/gx10$"),
     Injection("directory given away", "chown nobody:nogroup /srv/models", r"^/srv/models$"),
     Injection("names removed", "sed -i '/gx10: begin/,/gx10: end/d' /etc/hosts", r"^/etc/hosts$"),
@@ -312,10 +313,10 @@ BESIDE = (
          r"^net\.ipv4\.tcp_slow_start_after_idle at the next boot$", "rm /run/sysctl.d/99-mine.conf"),
     told("byte code beside programs", f"mkdir {BYTE_CODE}; touch {BYTE_CODE}/proof.cpython-312.pyc", r"/__pycache__$",
          f"rm -r {BYTE_CODE}"),
-    told("library beside programs", f"touch {PROGRAMS}/manifest.so", r"/manifest\.so$", f"rm {PROGRAMS}/manifest.so"),
-    told("package of a program's name", f"mkdir {PROGRAMS}/landing; touch {PROGRAMS}/landing/__init__.py", r"/landing$",
-         f"rm -r {PROGRAMS}/landing"),
-    told("link of a program's name", f"ln -s /root {PROGRAMS}/stream", r"/stream$", f"rm {PROGRAMS}/stream"),
+    told("library beside programs", f"touch {CONTENT}/manifest.so", r"/manifest\.so$", f"rm {CONTENT}/manifest.so"),
+    told("package of a program's name", f"mkdir {CONTENT}/landing; touch {CONTENT}/landing/__init__.py", r"/landing$",
+         f"rm -r {CONTENT}/landing"),
+    told("link of a program's name", f"ln -s /root {CONTENT}/stream", r"/stream$", f"rm {CONTENT}/stream"),
     told("another table drops", nft("table inet mine { chain in { type filter hook input priority 5; "
          "tcp dport { 1, 6380-6385 } ip daddr != 192.0.2.1 ct state new limit rate 1/hour drop; "
          "tcp dport { 1, 6383-6385 } ip daddr != 192.0.2.1 ct state new drop; }; }"),

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gx10.described.description import describe
-from gx10.described.host_files import PROGRAMS, share_urls
+from gx10.described.host_files import share_urls
 from gx10.described.image_inputs import archive_name
 from gx10.lab.lab import Lab
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.lab
 DESCRIPTION = describe("lab")
 REFERENCE = DESCRIPTION.image_reference
 ARCHIVE = str(DESCRIPTION.cluster.paths.archive)
-PROGRAM = f"/{PROGRAMS}/archive.py"
+PROGRAM = ("/usr/local/bin/gx10-host", "archive")
 WORKERS = HOSTS[1:]
 VICTIM = "gx10-3"
 SEED = int(os.environ.get("GX10_SEED", "0")) or random.randrange(1, 1_000_000)  # noqa: S311 - not for secrets
@@ -151,7 +151,7 @@ def completes(lab: Lab) -> None:
 def test_transfer_killed_at_ten_random_points_resumes(bare: Lab) -> None:
     size, before = archived_bytes(bare), received(bare, VICTIM)
     urls = [f"{url}/archive" for url in share_urls(DESCRIPTION.cluster, "gx10-1")]
-    words = [PROGRAM, "receive", REFERENCE, "--archive", ARCHIVE, "--image", archive_name(REFERENCE), "--url", *urls]
+    words = [*PROGRAM, "receive", REFERENCE, "--archive", ARCHIVE, "--image", archive_name(REFERENCE), "--url", *urls]
     chance = random.Random(SEED)  # noqa: S311
     for _ in range(KILLS):
         started = f"setsid {' '.join(words)} >/dev/null 2>&1 & echo $!"

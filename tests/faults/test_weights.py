@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from gx10.bench.transfers import MANIFEST, PROGRAMS, Transfers, make_model
+from gx10.bench.transfers import MANIFEST, Transfers, make_model
 from gx10.transfer.sending import send
 
 from ..lab.deployment import FLIP
@@ -304,5 +304,13 @@ def test_a_clock_two_days_off(hosts: Transfers, expected: dict[str, str], days: 
     before = sent(hosts, HEAD)
     repaired(hosts, WORKER, expected)
     assert sent(hosts, HEAD) - before < SIZE, "content is compared by hash, whatever the clock says"
-    nights = [PROGRAMS + "/content.py", "verify", "--nights", "7", "--manifest", f"{ROOT}/{MODEL}/{MANIFEST}"]
+    nights = [
+        "/usr/local/bin/gx10-host",
+        "content",
+        "verify",
+        "--nights",
+        "7",
+        "--manifest",
+        f"{ROOT}/{MODEL}/{MANIFEST}",
+    ]
     hosts.python(WORKER, AHEAD, str(days * 86400), *nights, "--in", f"{ROOT}/{MODEL}")

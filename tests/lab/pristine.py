@@ -23,7 +23,8 @@ from gx10.described.authorized import described_line
 from gx10.described.description import Description, describe
 from gx10.described.members import member
 from gx10.described.project import deployed_files
-from gx10.operations.files import PUT, File, marks, put_entries
+from gx10.operations.files import File, marks, put_entries
+from gx10.probes import writer_words
 from tasks.host import host_entries
 from tasks.ray import gang_entries
 from tasks.watch import watch_entries
@@ -135,15 +136,15 @@ def deployed(root: Root, description: Description) -> None:
         "/srv/models/org/tiny/a": b"x", "/srv/models/org/tiny/.gx10-manifest.json": json.dumps(manifest).encode(),
     }  # fmt: skip
     entries += [File(path, text) for path, text in told.items()]
-    must(root.run(description, "", ["python3", "-c", PUT], stdin=put_entries(entries)))
+    must(root.run(description, "", writer_words("put"), stdin=put_entries(entries)))
     user = ["useradd", "--system", "--home-dir", watch_files.HOME, "--create-home", "--", watch_files.USER]
     must(root.run(description, "", user))
     must(root.run(description, "", ["systemctl", "enable", "--", gang_files.GANG_UNIT, watch_files.TIMER]))
     line = described_line("ssh-ed25519 AAAAreconciler x", ["10.0.0.1"], watch_files.comment(description))
     keys = json.dumps({"login": "root", "remove": [], "add": line})
-    must(root.run(description, "", retirement.host_program("put_key"), stdin=keys))
+    must(root.run(description, "", writer_words("key"), stdin=keys))
     block = json.dumps({"path": "/etc/hosts", "marks": marks("gx10"), "lines": ["10.0.0.1 gx10-1"]})
-    must(root.run(description, "", retirement.host_program("put_block"), stdin=block))
+    must(root.run(description, "", writer_words("block"), stdin=block))
 
 
 def main() -> None:

@@ -13,11 +13,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from gx10_host import ENTRY
+
+from gx10.closure import closure
 from gx10.described import gang_files, host_files, watch_files
 from gx10.described.description import Description
 from gx10.described.placed import Kind, Placed, placed
 from gx10.drift.classes import Drift
 from gx10.drift.classify import Decision
+from gx10.settings import PROJECT
 
 UNITS = host_files.UNITS
 RELOAD = "systemctl daemon-reload"
@@ -32,7 +36,9 @@ DROP_IN_DIRECTORIES = (
 )
 
 
-NEEDED = {watch_files.ARCHIVE, watch_files.RESTORE, watch_files.KNOWN_HOSTS}
+NEEDED = {watch_files.ARCHIVE, watch_files.KNOWN_HOSTS, ENTRY} | {
+    f"/usr/local/lib/{file}" for module in ("__main__", watch_files.RESTORES) for file in closure(PROJECT, module)
+}
 """Files that every night needs before it can find anything."""
 
 
@@ -172,12 +178,13 @@ def _of_file(what: Placed, host: str) -> Iterator[Cell]:
     yield _heals(what, host, How.OVERRIDE, script, subject, where="by a link", finder=edited)
     yield _heals(what, host, How.MASK, f"ln -sf /dev/null {path}{after}", subject, finder=gone)
     if what.name.startswith(f"{PROGRAMS}/") and what.name.endswith(".py"):
-        module = PurePosixPath(what.name).stem
-        shadow = f"{PROGRAMS}/{module}.so"
+        module, directory = PurePosixPath(what.name).stem, PurePosixPath(what.name).parent
+        shadow = f"{directory}/{module}.so"
         yield _reported(what, host, How.OVERRIDE, f"touch {shadow}", rf"/{module}\.so$", f"rm {shadow}", "by a library")
-        shadow = f"{PROGRAMS}/{module}"
+        shadow = f"{directory}/{module}"
         script = f"mkdir {shadow}; touch {shadow}/__init__.py"
-        yield _reported(what, host, How.OVERRIDE, script, rf"/{module}$", f"rm -r {shadow}", "by a package")
+        package = _reported(what, host, How.OVERRIDE, script, rf"/{module}$", f"rm -r {shadow}", "by a package")
+        yield replace(package, finder=gone)
 
 
 def _of_project(what: Placed, host: str) -> Iterator[Cell]:

@@ -13,7 +13,7 @@ from gx10.described.description import Description
 def ask(head: Host, description: Description) -> dict[str, object]:
     """A completion and the engine's own word on its cache."""
     words = f"--url {description.local_url} --model {description.served_name} --metrics"
-    told: dict[str, object] = json.loads(head.check_output(f"/usr/local/lib/gx10/completion.py {words}"))
+    told: dict[str, object] = json.loads(head.check_output(f"/usr/local/bin/gx10-host completion {words}"))
     return told
 
 

@@ -11,7 +11,7 @@ from gx10.described.description import Description
 
 def test_weights_are_proven_against_the_manifest(node: Host, name: str, description: Description) -> None:
     root = description.model_directory
-    done = node.run(f"/usr/local/lib/gx10/content.py verify --manifest {root}/.gx10-manifest.json --in {root}")
+    done = node.run(f"/usr/local/bin/gx10-host content verify --manifest {root}/.gx10-manifest.json --in {root}")
     assert done.rc == 0, f"{name}: {done.stderr}"
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from .host_side import PROGRAMS
-
-sys.path.insert(0, str(PROGRAMS))
-import gang_agent
-import gang_conductor
-import gang_kept
-import gang_liveness
-import gang_orders
-import gang_store
+from gx10_host.gang import agent as gang_agent
+from gx10_host.gang import conductor as gang_conductor
+from gx10_host.gang import kept as gang_kept
+from gx10_host.gang import liveness as gang_liveness
+from gx10_host.gang import orders as gang_orders
+from gx10_host.gang import store as gang_store
 
 NAMES = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
 STEP = 0.5

@@ -1,4 +1,4 @@
-"""Running the programs of files/ as a host runs them: plain Python, a process of their own."""
+"""Running `gx10-host` as a host does: plain Python, a process of their own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gx10.described.host_files import DAMAGED
+from gx10_host.exits import DAMAGED
 
 PYTHON = [sys.executable, "-S", "-E"]
 """Without site packages: hosts have the standard library alone."""
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROGRAMS = REPOSITORY / "files/usr/local/lib/gx10"
+LIBRARY = REPOSITORY / "files/usr/local/lib"
+PROBES = LIBRARY / "gx10_host/probes"
+ENTRY = REPOSITORY / "files/usr/local/bin/gx10-host"
 SECONDS = 60
 """Bound of everything that these tests wait for."""
 
@@ -31,37 +33,53 @@ class Code(str):
 
 
 def words(
-    program: str, *arguments: object, settings: Mapping[str, object] | None = None, at_exit: str = "None"
+    verb: str, *arguments: object, settings: Mapping[str, object] | None = None, at_exit: str = "None"
 ) -> list[str]:
-    """The command of a program; `settings` are its constants, such as "proof.TELL_SECONDS", with other values."""
-    path = str(PROGRAMS / f"{program}.py")
-    told = [str(argument) for argument in arguments]
+    """The command of a verb; `settings` are constants, such as "content.proof.TELL_SECONDS", with other values."""
+    told = [verb, *(str(argument) for argument in arguments)]
     if not settings:
-        return [*PYTHON, path, *told]
-    changes = "".join(f"import {name.split('.')[0]}; {name} = {value!r}; " for name, value in settings.items())
-    start = f"import atexit, runpy, sys; sys.path.insert(0, {str(PROGRAMS)!r}); {changes}sys.argv = sys.argv[1:]; "
-    start += f"atexit.register(lambda: {at_exit}); runpy.run_path(sys.argv[0], run_name='__main__')"
-    return [*PYTHON, "-c", start, path, *told]
+        return [*PYTHON, str(ENTRY), *told]
+    start = f"import atexit, sys; sys.path.insert(0, {str(LIBRARY)!r}); {changed(settings)}"
+    start += f"atexit.register(lambda: {at_exit}); from gx10_host.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    return [*PYTHON, "-c", start, *told]
+
+
+def changed(settings: Mapping[str, object]) -> str:
+    """Statements that give constants of modules, the hosts' or the library's, other values."""
+    told = ""
+    for name, value in settings.items():
+        module = name.rpartition(".")[0]
+        where = "gx10_host." if (LIBRARY / f"gx10_host/{module.replace('.', '/')}.py").exists() else ""
+        first = f"{where}{module}" if where else name.split(".")[0]
+        told += f"import {first}; {where}{name} = {value!r}; "
+    return told
+
+
+def elsewhere(command: list[str], module: str, **settings: object) -> list[str]:
+    """What follows `python3` in a command that carries its modules, with other constants of one of them."""
+    *options, text, start = [*command[1:4], *command[4].rsplit("from gx10_host.", 1)]
+    settings = {f"{module}.{name}": value for name, value in settings.items()}
+    return [*options, f"{text}{changed(settings)}\nfrom gx10_host.{start}", *command[5:]]
 
 
 def run(
-    program: str,
+    verb: str,
     *arguments: object,
     settings: Mapping[str, object] | None = None,
     env: Mapping[str, str] | None = None,
     at_exit: str = "None",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; `at_exit` is an expression that it evaluates then, where settings are given."""
-    command = words(program, *arguments, settings=settings, at_exit=at_exit)
+    """Run a verb to its end; `at_exit` is an expression that it evaluates then, where settings are given."""
+    command = words(verb, *arguments, settings=settings, at_exit=at_exit)
     environment = {**os.environ, **(env or {})}
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment)
 
 
 def start(
-    program: str, *arguments: object, settings: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None
+    verb: str, *arguments: object, settings: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Start a program."""
-    command = words(program, *arguments, settings=settings)
+    """Start a verb."""
+    command = words(verb, *arguments, settings=settings)
     environment = {**os.environ, **(env or {})}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 

@@ -16,12 +16,12 @@ import pytest
 from gx10.described.authorized import described_line, key_of, settled
 from gx10.described.description import describe
 from gx10.operations import watch
-from gx10.probes import PROBES
+from gx10.probes import writer_words
 from tasks.watch import watch_question
 
+from .host_side import Code, elsewhere
 from .test_probes import ask
 
-PUT_KEY = (PROBES.parents[1] / "operations/put_key.py").read_text()
 ME = pwd.getpwuid(os.getuid()).pw_name
 KEY = "ssh-ed25519 AAAAnew gx10-reconcile@lab"
 LINE = described_line(KEY, ["10.0.0.1"], "gx10-reconcile@lab")
@@ -93,8 +93,9 @@ def test_a_line_that_stands_twice_becomes_one() -> None:
 
 def put(home: Path, **told: Any) -> bytes:  # noqa: ANN401 - JSON
     """Run the host's program on a home; returns what stands there."""
-    program = PUT_KEY.replace("found.pw_dir", repr(str(home)))
-    words = [sys.executable, "-c", program]
+    user = {"pw_dir": str(home), "pw_uid": os.getuid(), "pw_gid": os.getgid()}
+    found = Code(f"lambda _: __import__('types').SimpleNamespace(**{user!r})")
+    words = [sys.executable, *elsewhere(writer_words("key"), "pwd", getpwnam=found)]
     subprocess.run(words, input=json.dumps({"login": ME, **told}), text=True, check=True, timeout=60)
     return (home / ".ssh/authorized_keys").read_bytes()
 

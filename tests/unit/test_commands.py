@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from gx10_host import ENTRY
 
 from gx10 import cli
 from gx10.access import access_files, remote
@@ -319,21 +320,22 @@ def test_the_kept_description_is_the_one_that_was_kept(described: Description) -
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("ended", "said", "reason"),
     [
-        ("Connection closed by UNKNOWN port 65535", "the way to it ended before it answered"),
-        ("python3: can't open file '/usr/local/lib/gx10/gang_why.py': [Errno 2]", "nothing was deployed to it yet"),
-        ("sh: 1: /usr/local/lib/gx10/completion.py: not found", "nothing was deployed to it yet"),
-        ("cat: /etc/x: No such file or directory", "cat: /etc/x: No such file or directory"),
+        (("true", 255), "Connection closed by UNKNOWN port 65535", "the way to it ended before it answered"),
+        ((ENTRY, 127), "sh: 1: a shell's own words, in whatever language", "nothing was deployed to it yet"),
+        (("cat", 1), "cat: /etc/x: No such file or directory", "cat: /etc/x: No such file or directory"),
+        (("nft", 127), "sh: 1: nft: not found", "sh: 1: nft: not found"),
+        ((ENTRY, 2), "control: the budget is spent", "control: the budget is spent"),
     ],
 )
 def test_what_ssh_and_a_bare_host_say_becomes_a_sentence(
-    described: Description, monkeypatch: pytest.MonkeyPatch, said: str, reason: str
+    described: Description, monkeypatch: pytest.MonkeyPatch, ended: tuple[str, int], said: str, reason: str
 ) -> None:
-    status = 255 if "port" in said else 2
+    command, status = ended
     done = subprocess.CompletedProcess([], status, "", f"banner\n{said}\n")
     monkeypatch.setattr(remote.subprocess, "run", lambda *_, **__: done)
-    assert reason in remote.run(described, "gx10-1", ["true"]).reason
+    assert reason in remote.run(described, "gx10-1", [command, "why"]).reason
 
 
 def test_the_lab_does_not_begin_under_a_cluster_that_there_is_not() -> None:

@@ -20,8 +20,6 @@ from gx10.operations.loop.declared import DECLARED
 from gx10.settings import PROJECT
 
 OPERATIONS = PROJECT / "gx10/operations"
-HOST_SIDE = {"put", "put_away", "put_block", "put_key"}
-"""Programs for hosts, run as text."""
 
 
 def undeclared(module: object, name: str) -> list[str]:
@@ -38,8 +36,7 @@ def undeclared(module: object, name: str) -> list[str]:
 def test_every_operation_declares_its_class() -> None:
     found = []
     for _, name, _ in pkgutil.iter_modules(gx10.operations.__path__):
-        if name not in HOST_SIDE:
-            found += undeclared(importlib.import_module(f"gx10.operations.{name}"), name)
+        found += undeclared(importlib.import_module(f"gx10.operations.{name}"), name)
     assert found == [], "declare @operation(drift=…) of gx10.operations.loop.declared"
     assert len(DECLARED) >= 20
     assert {declared.drift for declared in DECLARED.values()} >= {Drift.HEAL, Drift.RESTART, Drift.GANG, Drift.REPORT}

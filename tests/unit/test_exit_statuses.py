@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from gx10_host.exits import DAMAGED
 from pyinfra.api.command import StringCommand
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from gx10.access import remote
 from gx10.described.description import describe
-from gx10.described.host_files import DAMAGED
 from gx10.operations.loop.commands import exit_status, numbered
 
 from .host_side import run as run_program

@@ -82,11 +82,11 @@ def test_logs_of_a_host_that_is_not_described_are_refused_with_those_there_are()
 
 
 COMMANDS = [
-    (["stop"], "/usr/local/lib/gx10/gang_control.py stop"),
-    (["restart", "--drain-timeout", "5"], "/usr/local/lib/gx10/gang_control.py restart --drain-timeout 5"),
-    (["start", "--full"], "/usr/local/lib/gx10/gang_control.py start --full"),
-    (["why"], "/usr/local/lib/gx10/gang_why.py"),
-    (["why", "--full"], "/usr/local/lib/gx10/gang_why.py --full"),
+    (["stop"], "/usr/local/bin/gx10-host control stop"),
+    (["restart", "--drain-timeout", "5"], "/usr/local/bin/gx10-host control restart --drain-timeout 5"),
+    (["start", "--full"], "/usr/local/bin/gx10-host control start --full"),
+    (["why"], "/usr/local/bin/gx10-host why"),
+    (["why", "--full"], "/usr/local/bin/gx10-host why --full"),
 ]
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from gx10_host.gang import store as gang_store
 
 from .gang_world import CONFIG, NAMES, Intruder, World
-from .host_side import PROGRAMS
-
-sys.path.insert(0, str(PROGRAMS))
-import gang_store
 
 FORMER, HEAD, WORKER = NAMES[:3]
 ALL = CONFIG["hosts"]

@@ -17,20 +17,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gx10_host.gang import agent as gang_agent
+from gx10_host.gang import control as gang_control
+from gx10_host.gang import evidence as gang_evidence
+from gx10_host.gang import kept as gang_kept
+from gx10_host.gang import liveness as gang_liveness
+from gx10_host.gang import orders as gang_orders
+from gx10_host.gang import ranks
+from gx10_host.gang import store as gang_store
+from gx10_host.gang import supervisor as gang
 
 from .gang_world import CONFIG, World
-from .host_side import PROGRAMS, PYTHON, SECONDS, command_on_path, run, wait_until
-
-sys.path.insert(0, str(PROGRAMS))
-import gang
-import gang_agent
-import gang_control
-import gang_evidence
-import gang_kept
-import gang_liveness
-import gang_orders
-import gang_store
-import ranks
+from .host_side import LIBRARY, PYTHON, SECONDS, command_on_path, run, wait_until
 
 LIFE = f"test{os.getpid()}.7"
 
@@ -92,7 +90,7 @@ def test_containers_are_removed_by_label_and_by_name_also_when_docker_answers_la
 DOORS = r"""
 import http.client, http.server, subprocess, sys, threading
 sys.path.insert(0, sys.argv[1])
-from gang_door import OWN_ADDRESS, Door
+from gx10_host.gang.door import OWN_ADDRESS, Door
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -134,7 +132,7 @@ print(problems, told)
 
 def test_the_door_refuses_who_comes_and_cuts_nobody_off() -> None:
     done = subprocess.run(
-        ["unshare", "--net", *PYTHON, "-c", DOORS, str(PROGRAMS)],
+        ["unshare", "--net", *PYTHON, "-c", DOORS, str(LIBRARY)],
         capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     problems, told = "['', '', '']", ["ok", "ok", "ok", "ConnectionRefusedError", "ConnectionResetError", "ok", "ok"]
@@ -417,12 +415,12 @@ def test_control_waits_for_what_it_asked_for(tmp_path: Path) -> None:
             time.sleep(0.6)
 
     threading.Thread(target=supervise, daemon=True).start()
-    program = "import gang_control, pathlib, sys; "
+    program = "from gx10_host.gang import control as gang_control; import pathlib, sys; "
     program += "".join(f"{name} = pathlib.Path({str(path)!r}); " for name, path in settings.items())
     program += "gang_control.ask.__defaults__ = (gang_control.WISH,); "
-    program += "gang_control.picture.__defaults__ = (gang_control.PICTURE,); gang_control.main()"
+    program += "gang_control.picture.__defaults__ = (gang_control.PICTURE,); gang_control.main(sys.argv[1:])"
     done = subprocess.run(
-        [*PYTHON, "-c", f"import sys; sys.path.insert(0, {str(PROGRAMS)!r}); {program}", "restart", "--seconds", "30"],
+        [*PYTHON, "-c", f"import sys; sys.path.insert(0, {str(LIBRARY)!r}); {program}", "restart", "--seconds", "30"],
         capture_output=True, text=True, timeout=SECONDS, check=False, env={**os.environ, **env},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -518,9 +516,9 @@ def test_an_interrupted_wait_says_that_the_supervisor_goes_on(
     monkeypatch.setattr(gang_control, "ask", lambda _: "me")
     monkeypatch.setattr(gang_control, "follow", interrupted)
     monkeypatch.setattr(gang_control.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
-    monkeypatch.setattr(sys, "argv", ["gang_control.py", "restart"])
+    monkeypatch.setattr(sys, "argv", ["gx10-host", "restart"])
     with pytest.raises(SystemExit) as left:
-        gang_control.main()
+        gang_control.main(sys.argv[1:])
     assert left.value.code == 130
     assert "gx10-gang.service goes on with `restart`" in capsys.readouterr().err
 

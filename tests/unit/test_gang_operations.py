@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gx10_host.gang import agent as gang_agent
 
 from gx10.described.containers import described_containers
 from gx10.described.description import describe
@@ -26,11 +26,7 @@ from gx10.operations.loop.declared import DECLARED
 from tasks import ray
 from tasks.ray import described_gang, gang_units
 
-from .host_side import PROGRAMS
 from .test_reconcile_probes import as_described
-
-sys.path.insert(0, str(PROGRAMS))
-import gang_agent
 
 DESCRIBED = describe("lab")
 HEAD, *WORKERS = DESCRIBED.cluster.hosts
@@ -46,6 +42,7 @@ class World:
     supervisor: str = "active"
     marker: str = "described"
     deleted: dict[str, str] = field(default_factory=dict)
+    former: dict[str, str] = field(default_factory=dict)
     containers: dict[str, dict[str, Any]] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     found: list[Finding] = field(default_factory=list)
@@ -65,7 +62,7 @@ class World:
         if fact is FileStates:
             return {path: {"sha256": hashlib.sha256(self.marker.encode()).hexdigest()} for path in asked["paths"]}
         assert fact is LiveState
-        return {"deleted": self.deleted}
+        return {"deleted": self.deleted, "former": self.former}
 
     def drifted(self, subject: str, found: object = "", described: object = "", *, drift: Drift | None = None) -> bool:
         kind = drift or DECLARED[self.function].drift
@@ -124,7 +121,7 @@ def test_another_generation_anywhere_takes_one_drained_restart_of_the_whole_gang
     world.engine = engine
     world.containers[WORKERS[1]][RAY_CONTAINER] = running(WORKERS[1], RAY_CONTAINER, OLDER)
     (command,) = world.serving()
-    assert f"{gang.CONTROL} restart --reason" in command
+    assert f"{' '.join(gang.CONTROL)} restart --reason" in command
     assert f"--generation {GANG.generation()}" in command
     assert world.classes == {f"{RAY_CONTAINER} on {WORKERS[1]}": Drift.RESTART}
     assert world.found[0].found == OLDER
@@ -134,7 +131,7 @@ def test_another_generation_anywhere_takes_one_drained_restart_of_the_whole_gang
 def test_a_former_head_ends_its_requests_by_its_own_supervisor_and_that_is_a_restart(world: World, state: str) -> None:
     world.host.name, world.engine = WORKERS[0], state
     (command,) = world.draining()
-    assert command.startswith(f"{gang.CONTROL} stop --drain-timeout 600 --reason ")
+    assert command.startswith(f"{' '.join(gang.CONTROL)} stop --drain-timeout 600 --reason ")
     assert command.endswith("--seconds 690")
     assert world.classes == {f"{ENGINE_UNIT} on {WORKERS[0]}": Drift.RESTART}
     assert world.found[0].described == f"inactive: {HEAD} is head"
@@ -194,7 +191,7 @@ def test_a_gang_that_only_stands_still_is_started_at_once(world: World, state: s
     for containers in world.containers.values():
         containers.clear()
     (command,) = world.serving()
-    assert f"{gang.CONTROL} start --generation" in command
+    assert f"{' '.join(gang.CONTROL)} start --generation" in command
     assert world.classes == {ENGINE_UNIT: Drift.HEAL}
 
 
@@ -239,6 +236,20 @@ def test_a_supervisor_that_runs_a_replaced_executable_takes_up_the_new_one(world
     world.found.clear()
     world.deleted = {"gx10-share.service": "/usr/bin/python3.12"}
     assert (world.supervising(), world.found) == ([], [])
+
+
+def test_a_supervisor_of_an_earlier_version_is_replaced_and_its_rank_goes_on(world: World) -> None:
+    world.marker, world.former = "older", {GANG_UNIT: "/usr/local/lib/gx10/gang.py"}
+    killed, started = world.supervising()
+    assert killed == f"systemctl kill --kill-whom=main --signal=KILL -- {GANG_UNIT}", (
+        "by SIGHUP it would run its own again"
+    )
+    assert started == f"systemctl start -- {GANG_UNIT}"
+    assert world.classes == {GANG_UNIT: Drift.GANG}
+    world.held = (GANG_UNIT,)
+    assert world.supervising() == []
+    world.held, world.supervisor = (), "failed"
+    assert "systemctl reload-or-restart" in world.supervising()[0], "nothing of it runs that could go on"
 
 
 def test_what_the_supervisor_writes_for_a_life_is_nobodys_addition(

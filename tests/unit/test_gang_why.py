@@ -13,13 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from .host_side import PROGRAMS
-
-sys.path.insert(0, str(PROGRAMS))
-import gang_evidence
-import gang_why
-import log_lines
+from gx10_host.gang import evidence as gang_evidence
+from gx10_host.gang import log_lines
+from gx10_host.gang import why as gang_why
 
 RECORDED = Path(__file__).with_name("recorded_logs")
 HOSTS = {f"10.77.1.1{number}": f"gx10-{number}" for number in range(1, 5)}
@@ -247,9 +243,9 @@ def test_the_verdict_is_an_exit_status(
     monkeypatch.setattr(gang_why, "picture", lambda: now)
     monkeypatch.setattr(gang_why, "incidents", list)
     for words in ([], ["--full"]):
-        monkeypatch.setattr(sys, "argv", ["gang_why.py", *words])
+        monkeypatch.setattr(sys, "argv", ["gx10-host", *words])
         with pytest.raises(SystemExit) as left:
-            gang_why.main()
+            gang_why.main(sys.argv[1:])
         assert left.value.code == status
         assert capsys.readouterr().out
 

@@ -372,7 +372,7 @@ def test_load_that_takes_nothing_is_given_up(docker: FakeDocker, archive: Path) 
     docker.remove("node:1")
     docker.mode("hang")
     words = ("load", "node:1", "--archive", archive, "--image", "node-1.json")
-    done = run("archive", *words, env=docker.env, settings={"image_load.STALL_SECONDS": 0.5})
+    done = run("archive", *words, env=docker.env, settings={"image.load.STALL_SECONDS": 0.5})
     refused(done, "was given up after 0 s without progress")
 
 

@@ -8,25 +8,21 @@ import json
 import os
 import random
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gx10_host.content import landing
+from gx10_host.content import manifest as manifests
+from gx10_host.content import proof as proofs
+from gx10_host.content import transfer as content
+from gx10_host.exits import DAMAGED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gx10.described.host_files import DAMAGED
-
-from .host_side import PROGRAMS, SECONDS, damaged, read_json, refused, run, start, wait_until
+from .host_side import SECONDS, damaged, read_json, refused, run, start, wait_until
 from .relayed_share import relayed
-
-sys.path.insert(0, str(PROGRAMS))
-import content
-import landing
-import manifest as manifests
-import proof as proofs
 
 MANIFEST = ".gx10-manifest.json"
 OWN = (MANIFEST, ".gx10-proven.json")
@@ -156,7 +152,9 @@ def test_killed_fetch_leaves_no_wrong_file_and_resumes_with_at_most_five_percent
         for part in sorted(random.Random(11).sample(range(1, 23), 10)):  # noqa: S311 - random points, the same each time
             # What a stream's socket holds is lost with it: a few streams, or it counts beside a model of 24 MB.
             running = start(
-                "content", *fetch_words(relay.url, target), settings={"proof.STREAMS": 2, "stream.BUFFER": 1 << 14}
+                "content",
+                *fetch_words(relay.url, target),
+                settings={"content.proof.STREAMS": 2, "content.stream.BUFFER": 1 << 14},
             )
             wait_until(lambda part=part, running=running: running.poll() is not None or in_flight(target) > part * MB)
             running.kill()
@@ -393,7 +391,7 @@ def test_what_a_partial_holds_is_not_asked_of_the_disk_again(tmp_path: Path, mon
 
 def test_progress_is_told_while_bytes_move(staged: Path, tmp_path: Path) -> None:
     with relayed(staged, kilobytes_per_second=8000) as relay:
-        done = fetch(relay.url, tmp_path / "worker", proof__TELL_SECONDS=0.5)
+        done = fetch(relay.url, tmp_path / "worker", content__proof__TELL_SECONDS=0.5)
     lines = [line for line in done.stdout.splitlines() if "s left" in line]
     assert len(lines) >= 2, done.stdout
     assert "of 24 MB" in lines[0]
@@ -432,7 +430,7 @@ def test_memory_is_bounded_whatever_the_size(tmp_path: Path) -> None:
             fetch_words(relay.url, tmp_path / "worker"),
             ["verify", "--full", "--manifest", tmp_path / "head" / MANIFEST, "--in", tmp_path / "head"],
         ):
-            done = run("content", *told, settings={"proof.STREAMS": 8}, at_exit=TELL_MEMORY)
+            done = run("content", *told, settings={"content.proof.STREAMS": 8}, at_exit=TELL_MEMORY)
             assert done.returncode == 0, done.stderr
             peak = int(done.stderr.split()[1])
             assert peak < 80_000, f"{told[0]} held {peak} kB"
@@ -469,7 +467,7 @@ def test_cut_connection_is_taken_up_again_where_it_broke(staged: Path, tmp_path:
 def test_absent_sender_is_given_up_with_a_sentence(tmp_path: Path) -> None:
     with relayed(tmp_path) as relay:
         relay.close()
-        done = fetch(relay.url, tmp_path / "worker", stream__ATTEMPTS=2)
+        done = fetch(relay.url, tmp_path / "worker", content__stream__ATTEMPTS=2)
     refused(done, "could not be fetched after 2 attempts", "gx10-share.service", "the next run resumes")
 
 

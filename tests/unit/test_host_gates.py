@@ -67,7 +67,7 @@ GANG = ("--container", "gx10-ray", "--gpus", 4)
 def test_gang_gate_opens_on_the_exact_total_with_none_in_use(
     ray: Callable[[str], dict[str, str]], tmp_path: Path
 ) -> None:
-    done = run("gang_gate", *GANG, "--seconds", 20, env=ray("0.0/4.0 GPU"))
+    done = run("engine-gate", *GANG, "--seconds", 20, env=ray("0.0/4.0 GPU"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "asked").read_text().splitlines() == ["exec gx10-ray ray status"]
 
@@ -86,12 +86,12 @@ def test_gang_gate_opens_on_the_exact_total_with_none_in_use(
 )
 def test_gang_gate_stays_closed_on_any_other_total(ray: Callable[[str], dict[str, str]], gpus: str, told: str) -> None:
     started = time.monotonic()
-    refused(run("gang_gate", *GANG, "--seconds", 1, env=ray(gpus)), "gave up after 1 s", told)
+    refused(run("engine-gate", *GANG, "--seconds", 1, env=ray(gpus)), "gave up after 1 s", told)
     assert time.monotonic() - started < 15
 
 
 def test_gang_gate_opens_when_the_last_rank_joins(ray: Callable[[str], dict[str, str]]) -> None:
-    running = start("gang_gate", *GANG, "--seconds", SECONDS, env=ray("0.0/3.0 GPU"))
+    running = start("engine-gate", *GANG, "--seconds", SECONDS, env=ray("0.0/3.0 GPU"))
     assert running.stdout
     assert "0 of 3 GPUs in use" in running.stdout.readline()
     ray("0.0/4.0 GPU")
@@ -102,19 +102,19 @@ def test_gang_gate_opens_when_the_last_rank_joins(ray: Callable[[str], dict[str,
 def test_gang_gate_tells_why_ray_does_not_answer(ray: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
     env = ray("0.0/4.0 GPU")
     (tmp_path / "status").unlink()
-    refused(run("gang_gate", *GANG, "--seconds", 0, env=env), "No such container: gx10-ray")
+    refused(run("engine-gate", *GANG, "--seconds", 0, env=env), "No such container: gx10-ray")
     (tmp_path / "hangs").touch()
     started = time.monotonic()
-    refused(run("gang_gate", *GANG, "--seconds", 1, env=env), "no answer within 1 s")
+    refused(run("engine-gate", *GANG, "--seconds", 1, env=env), "no answer within 1 s")
     assert time.monotonic() - started < 20, "one answer held up the bound"
-    refused(run("gang_gate", *GANG, "--seconds", 0, env={**env, "PATH": str(tmp_path)}), "docker does not run")
+    refused(run("engine-gate", *GANG, "--seconds", 0, env={**env, "PATH": str(tmp_path)}), "docker does not run")
 
 
 def test_rank_gate_opens_on_a_host_that_can_carry_a_rank() -> None:
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
         words = ("--address", "127.0.0.1", "--memory-gib", 0.01, "--seconds", 10, "--head", address)
-        done = run("rank_gate", *words)
+        done = run("rank-gate", *words)
     assert done.returncode == 0, done.stderr
 
 
@@ -129,20 +129,20 @@ def test_rank_gate_opens_on_a_host_that_can_carry_a_rank() -> None:
     ids=["no address", "no IPv6 address", "no memory", "no head"],
 )
 def test_rank_gate_tells_what_is_missing_and_gives_up(words: tuple[object, ...], told: str) -> None:
-    refused(run("rank_gate", *words, "--seconds", 0), "gave up after 0 s", told)
+    refused(run("rank-gate", *words, "--seconds", 0), "gave up after 0 s", told)
 
 
 def test_rank_gate_stays_closed_while_the_cable_is_out(tmp_path: Path) -> None:
     unplugged = command_on_path(tmp_path, "ip", "import json; print(json.dumps([{}, {'ifname': 'fabric0'}]))")
     state = {"pathlib.Path.read_text": Code("lambda path: 'lowerlayerdown\\n' if path.name == 'operstate' else ''")}
     words = ("--address", "127.0.0.1", "--seconds", 0)
-    refused(run("rank_gate", *words, env=unplugged, settings=state), "is the cable in")
+    refused(run("rank-gate", *words, env=unplugged, settings=state), "is the cable in")
 
 
 def test_rank_gate_opens_when_the_head_answers() -> None:
     port = free_port()
     words = ("--address", "127.0.0.1", "--seconds", SECONDS, "--head", f"127.0.0.1:{port}")
-    running = start("rank_gate", *words)
+    running = start("rank-gate", *words)
     assert running.stdout
     assert "the Ray head does not answer" in running.stdout.readline()
     with socket.create_server(("127.0.0.1", port)):
@@ -155,7 +155,7 @@ def test_rank_gate_goes_on_where_the_page_cache_cannot_be_dropped() -> None:
         "os.sync": Code("lambda: None"),
         "pathlib.Path.write_text": Code("lambda path, text: open('/nowhere/at/all')"),
     }
-    done = run("rank_gate", "--address", "127.0.0.1", "--seconds", 5, "--drop-page-cache", settings=closed)
+    done = run("rank-gate", "--address", "127.0.0.1", "--seconds", 5, "--drop-page-cache", settings=closed)
     assert done.returncode == 0, done.stderr
     assert "the page cache stays" in done.stdout
 

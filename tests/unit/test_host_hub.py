@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .fake_hub import REPOSITORY, REVISION, Hub, hub_with
-from .host_side import PROGRAMS, SECONDS, read_json, refused
+from .host_side import ENTRY, SECONDS, read_json, refused
 from .test_host_content import MANIFEST, MB, bytes_of, flip, held, verify
 
 FILES = {
@@ -41,8 +41,8 @@ def fetch(
     repository: str = REPOSITORY,
     token: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run hub.py with this environment's huggingface_hub, as the engine's image does with its own."""
-    words = [sys.executable, str(PROGRAMS / "hub.py"), "--repository", repository, "--revision", revision]
+    """Run it with this environment's huggingface_hub, as the engine's image does with its own."""
+    words = [sys.executable, str(ENTRY), "hub", "--repository", repository, "--revision", revision]
     words += ["--to", str(target), "--name", "tiny", *map(str, more)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}

@@ -100,7 +100,7 @@ class Host:
         policy = self.home / "policy.json"
         policy.write_text(json.dumps(self.policy))
         with self.daemon():
-            done = run("image_gc", *words, "--policy", policy, env=self.env)
+            done = run("images", *words, "--policy", policy, env=self.env)
         self.state = json.loads((self.home / "state.json").read_text())
         return done
 
@@ -272,7 +272,7 @@ def test_unreadable_archive_removes_nothing(host: Host) -> None:
 
 
 def test_host_without_a_policy_is_told_so(tmp_path: Path) -> None:
-    refused(run("image_gc", "plan", "--policy", tmp_path / "none.json"), "nobody said what this host shall keep")
+    refused(run("images", "plan", "--policy", tmp_path / "none.json"), "nobody said what this host shall keep")
 
 
 def test_room_that_is_missing_is_told_with_what_could_go(host: Host) -> None:

@@ -8,22 +8,19 @@ import fcntl
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gx10_host.content import manifest as manifests
+from gx10_host.weights import partition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .host_side import PROGRAMS, SECONDS, command_on_path, refused, words
+from .host_side import SECONDS, command_on_path, refused, words
 from .test_host_content import MANIFEST, bytes_of, entry_of, shards, stage
-
-sys.path.insert(0, str(PROGRAMS))
-import manifest as manifests
-import partition
 
 OLD = time.time() - 100 * 3600
 DOCKER = """
@@ -55,7 +52,7 @@ def ask(
     env = command_on_path(tmp_path / "bin", "docker", DOCKER)
     told = {"root": str(root), "stale_hours": 24, **policy}
     return subprocess.run(
-        words("partition", *arguments),
+        words("weights", *arguments),
         input=json.dumps(told),
         env={**os.environ, **env, "TOLD": json.dumps(None if running is None else list(running))},  # type: ignore[call-overload]
         capture_output=True,

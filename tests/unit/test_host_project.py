@@ -15,7 +15,7 @@ import pytest
 
 from gx10.described.watch_files import archived, files_in
 
-from .host_side import PROGRAMS, refused, run, start
+from .host_side import ENTRY, refused, run, start
 
 FILES = {"deploy.py": b"x = 1\n", "gx10/cli.py": b"y = 2\n", "recipes/a.yaml": b"a: 1\n"}
 ARCHIVE = archived(FILES)
@@ -116,7 +116,7 @@ def test_what_is_mounted_inside_is_left_alone_and_said(copy: Path) -> None:
     inside = copy / "project/share"
     inside.mkdir()
     digest = hashlib.sha256(ARCHIVE).hexdigest()
-    words = [str(PROGRAMS / "project.py"), "--archive", str(copy / "project.zip"), "--sha256", digest, "--to"]
+    words = [str(ENTRY), "project", "--archive", str(copy / "project.zip"), "--sha256", digest, "--to"]
     script = f"mount --bind {data} {inside} && exec {sys.executable} {shlex.join([*words, str(copy / 'project')])}"
     # A mount name space of its own: nothing stays mounted, whatever happens.
     done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import socket
@@ -11,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from gx10_host.content import stream
 
-from .host_side import PROGRAMS, answers, free_port, refused, run, wait_until, words
+from .host_side import answers, free_port, refused, run, wait_until, words
 from .relayed_share import relayed, serving
 from .test_host_content import MANIFEST, MB, fetch_words, flip, held, shards, stage
 
@@ -28,7 +28,7 @@ def staged(tmp_path: Path) -> Path:
 def fetch_from(target: Path, *urls: str) -> subprocess.CompletedProcess[str]:
     """Fetch from several shares."""
     more = [word for url in urls[1:] for word in ("--url", url)]
-    return run("content", *fetch_words(urls[0], target), *more, settings={"stream.CONNECT_SECONDS": 1})
+    return run("content", *fetch_words(urls[0], target), *more, settings={"content.stream.CONNECT_SECONDS": 1})
 
 
 def asked(port: int, request: bytes) -> bytes:
@@ -151,8 +151,6 @@ def test_what_a_transfer_came_to_is_kept_and_one_that_moved_nothing_is_not(stage
 def test_what_stays_goes_to_the_disk_as_it_arrives(
     staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
 ) -> None:
-    monkeypatch.syspath_prepend(str(PROGRAMS))
-    stream = importlib.import_module("stream")
     given: list[tuple[int, int, int]] = []
     monkeypatch.setattr(stream.os, "posix_fadvise", lambda _, *what: given.append(what))
     monkeypatch.setattr(stream, "WRITE_BACK", MB // 2)

@@ -64,9 +64,16 @@ def test_the_newest_record_counts_and_one_that_cannot_be_read_says_nothing() -> 
 
 def test_programs_of_an_earlier_version_are_known_by_the_record_and_nothing_else_is() -> None:
     told = json.loads(ALL.text())
-    told["programs"] += ["earlier.py", "../../../etc/passwd", "x/y.py"]
+    told["programs"] += [
+        "earlier.py",
+        "gx10_host/gang/earlier.py",
+        "../../../etc/passwd",
+        "x/y.py",
+        "gx10_host/../y.py",
+    ]
     earlier = Members.newest([told])
-    assert earlier.former_programs(DESCRIBED) == ("/usr/local/lib/gx10/earlier.py",)
+    former = ("/usr/local/lib/gx10/earlier.py", "/usr/local/lib/gx10_host/gang/earlier.py")
+    assert earlier.former_programs(DESCRIBED) == former
     assert earlier.with_described(DESCRIBED) is earlier, "it is known for as long as a host may still have it"
     assert ALL.former_programs(DESCRIBED) == ()
     assert earlier.without(HOSTS[3]).programs == earlier.programs
@@ -112,6 +119,9 @@ def test_a_program_that_this_version_dropped_goes_and_a_file_of_somebody_elses_s
     body: Any = operation.former_programs_left
     (command,) = body._inner.__wrapped__(description=DESCRIBED, live=live_question(DESCRIBED, HOSTS[0]))
     assert str(command) == "rm -f -- /usr/local/lib/gx10/earlier.py"
+    assert world.told[1:] == [
+        f"/usr/local/lib/gx10/{name}.py: something that nobody described" for name in ("manifest", "mine")
+    ]
     world.there.remove("/usr/local/lib/gx10/earlier.py")
     assert list(body._inner.__wrapped__(description=DESCRIBED, live=live_question(DESCRIBED, HOSTS[0]))) == []
 

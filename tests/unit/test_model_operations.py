@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_refused_before_a_byte(monkeypatch: pytest.MonkeyPa
     run.freeable = 6 * GIB
     assert run.on("a", model.weights_fit) == []
     (words,) = run.on("b", model.models_cleaned)
-    assert words.endswith(f"partition.py clean --need {30 * GIB}")
+    assert words.endswith(f"gx10-host weights clean --need {30 * GIB}")
     assert run.on("c", model.models_cleaned) == []
 
 

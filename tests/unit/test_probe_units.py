@@ -171,8 +171,8 @@ def test_drop_ins_of_the_distributions_packages_are_not_told(looking: Looking) -
 
 
 def test_of_a_directory_that_somebody_added_only_the_directory_is_told(looking: Looking) -> None:
-    root = "/usr/local/lib/gx10"
-    lies = [f"{root}/__pycache__", f"{root}/__pycache__/a.pyc", f"{root}/__pycache__x", f"{root}/manifest.py"]
+    root = "/usr/local/lib/gx10_host"
+    lies = [f"{root}/__pycache__", f"{root}/__pycache__/a.pyc", f"{root}/__pycache__x", f"{root}/content/manifest.py"]
     assert added(looking, extra={root: lies}) == [f"{root}/__pycache__", f"{root}/__pycache__x"]
 
 

@@ -1,4 +1,4 @@
-"""Programs of a host load the standard library and each other's texts: no byte code, nothing that lies beside them."""
+"""`gx10-host` loads the standard library and its own package's texts: no byte code, nothing that lies beside them."""
 
 from __future__ import annotations
 
@@ -12,36 +12,82 @@ import sys
 from pathlib import Path
 
 import pytest
+from gx10_host import __main__ as entry
 
+from gx10.closure import closure
 from gx10.settings import PROJECT
 
-from .host_side import PROGRAMS
+from .host_side import ENTRY, LIBRARY, REPOSITORY
 
-TOGETHER, ALONE = "#!/usr/bin/python3 -BEsXpycache_prefix=/dev/null", "#!/usr/bin/python3 -BI"
-"""No byte code is written or read, no variable or user's package counts; alone, nothing beside the program either."""
-MODULES = {path.stem for path in PROGRAMS.glob("*.py")}
-EXECUTABLE = sorted(path for path in PROGRAMS.glob("*.py") if path.read_text().startswith("#!"))
-
-
-def imported(path: Path) -> set[str]:
-    """Modules beside a program that it imports."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").split(".")[0])
-    return found & MODULES
+FIRST = "#!/usr/bin/python3 -BIS"
+"""No byte code is written, no variable, user's package or directory beside it counts."""
+MODULES = sorted((LIBRARY / "gx10_host").rglob("*.py"))
 
 
-@pytest.mark.parametrize("program", EXECUTABLE, ids=lambda path: path.stem)
-def test_a_program_says_how_python_runs_it(program: Path) -> None:
-    first = program.read_text().splitlines()[0]
-    assert first == (TOGETHER if imported(program) else ALONE)
+def test_the_entry_says_how_python_runs_it_and_is_the_only_program() -> None:
+    assert ENTRY.read_text().splitlines()[0] == FIRST
+    assert os.access(ENTRY, os.X_OK)
+    for path in MODULES:
+        assert not path.read_text().startswith("#!"), f"{path}: the entry runs it"
+        assert not os.access(path, os.X_OK)
 
 
-def test_programs_are_run_by_their_path_so_that_their_first_line_counts() -> None:
-    by_hand = re.compile(r"python3[\"',]*\s+[\"',f]*/(usr/local/lib/gx10|\{PROGRAMS\})|python3\", (CONTROL|EXPLAIN)")
+@pytest.mark.parametrize("verb", entry.VERBS)
+def test_every_verb_explains_itself_by_its_name(verb: str) -> None:
+    done = subprocess.run([sys.executable, ENTRY, verb, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: gx10-host {verb} ")
+
+
+def test_verbs_are_listed_and_another_word_is_a_usage_error() -> None:
+    listed = subprocess.run([sys.executable, ENTRY, "--help"], capture_output=True, text=True, check=True).stdout
+    assert all(f"  {verb} " in listed for verb in entry.VERBS)
+    other = subprocess.run([sys.executable, ENTRY, "undo"], capture_output=True, text=True, check=False)
+    assert (other.returncode, "there is no verb 'undo'" in other.stderr) == (64, True)
+
+
+def test_the_package_needs_the_standard_library_alone() -> None:
+    hub = LIBRARY / "gx10_host/content/hub.py"
+    for path in MODULES:
+        named: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                named |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                named.add((node.module or "").split(".")[0])
+        # It runs in the engine's image, which has the hub's own library.
+        named -= {"huggingface_hub"} if path == hub else set()
+        assert named <= {*sys.stdlib_module_names, "gx10_host"}, path
+
+
+def test_a_closure_is_what_python_loads() -> None:
+    program = "import sys, importlib; importlib.import_module('gx10_host.' + sys.argv[1]); print(*sys.modules)"
+    for module in ("gang.supervisor", "content.share", "probes.leftovers", "probes.sample", "write.put"):
+        command = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(LIBRARY)!r}); {program}", module]
+        loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        mine = {name for name in loaded if name.split(".")[0] == "gx10_host"}
+        files = {
+            name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in closure(PROJECT, module)
+        }
+        assert mine <= files
+        # What is imported only when it is needed is loaded later, and travels too.
+        assert files - mine <= {"gx10_host.image.gc", "gx10_host.image.docker"}
+
+
+def test_editing_what_a_supervisor_does_not_import_does_not_change_it() -> None:
+    names = set(closure(PROJECT, "gang.supervisor"))
+    assert {"gx10_host/__init__.py", "gx10_host/gang/conductor.py", "gx10_host/gang/rank_gate.py"} <= names
+    assert not {
+        name for name in names if name.startswith(("gx10_host/content/", "gx10_host/probes/", "gx10_host/night/"))
+    }
+    with pytest.raises(FileNotFoundError, match=r"gx10_host\.gang\.nothing is no module"):
+        closure(PROJECT, "gang.nothing")
+
+
+def test_the_entry_is_run_by_its_path_so_that_its_first_line_counts() -> None:
+    by_hand = re.compile(
+        r"python3[\"',]*\s+[\"',f]*(/usr/local/bin/gx10-host|\{?ENTRY)|python3\", (CONTROL|EXPLAIN|ENTRY)"
+    )
     places = [*PROJECT.glob("templates/**/*.j2"), *PROJECT.glob("gx10/**/*.py"), *PROJECT.glob("tasks/*.py")]
     places += [*PROJECT.glob("tests/chaos/*.py"), *PROJECT.glob("tests/nodes/*.py"), *PROJECT.glob("docs/**/*.md")]
     found = [str(path.relative_to(PROJECT)) for path in places if by_hand.search(path.read_text())]
@@ -49,57 +95,65 @@ def test_programs_are_run_by_their_path_so_that_their_first_line_counts() -> Non
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Path:
-    """The programs as they lie on a host, run by the Python of this test."""
-    shutil.copytree(PROGRAMS, tmp_path / "gx10", ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (tmp_path / "gx10").glob("*.py"):
-        text = path.read_text()
-        if text.startswith("#!"):
-            path.write_text(text.replace("/usr/bin/python3", sys.executable, 1))
-            path.chmod(0o755)
-    return tmp_path / "gx10"
+def installed(tmp_path: Path) -> Path:
+    """The package as it lies on a host, with its entry run by the Python of this test."""
+    shutil.copytree(REPOSITORY / "files/usr/local", tmp_path / "local", ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "local/bin/gx10-host"
+    path.write_text(path.read_text().replace("/usr/bin/python3", sys.executable, 1))
+    return tmp_path / "local"
 
 
-def help_of(program: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def help_of(installed: Path, verb: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environment}
-    return subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60, check=False, env=env)
+    command = [installed / "bin/gx10-host", verb, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
 
 
-@pytest.mark.parametrize("name", ["content", "image_gc", "partition", "ranks", "completion", "share"])
-def test_running_a_program_leaves_no_byte_code(programs: Path, name: str) -> None:
-    done = help_of(programs / f"{name}.py")
+@pytest.mark.parametrize("verb", ["content", "images", "weights", "ranks", "completion", "share"])
+def test_running_it_leaves_no_byte_code(installed: Path, verb: str) -> None:
+    done = help_of(installed, verb)
     assert done.returncode == 0, done.stderr
-    assert not list(programs.rglob("__pycache__"))
+    assert not list(installed.rglob("__pycache__"))
 
 
-def planted(programs: Path, name: str) -> None:
+def planted(installed: Path, name: str) -> None:
     """Byte code that Python takes without looking at the text that it stands for."""
-    source = programs.parent / "evil.py"
+    source = installed.parent / "evil.py"
     source.write_text("print('PLANTED')\n")
-    for place in (programs / "__pycache__" / f"{name}.{sys.implementation.cache_tag}.pyc",):
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        py_compile.compile(str(source), cfile=str(place), doraise=True, invalidation_mode=mode)
+    module = installed / f"lib/gx10_host/{name}"
+    place = module.parent / f"__pycache__/{module.name}.{sys.implementation.cache_tag}.pyc"
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(source), cfile=str(place), doraise=True, invalidation_mode=mode)
 
 
-def test_byte_code_that_somebody_planted_is_not_read(programs: Path) -> None:
-    planted(programs, "manifest")
-    done = help_of(programs / "content.py")
+def test_byte_code_that_somebody_planted_is_not_read(installed: Path) -> None:
+    planted(installed, "content/manifest")
+    done = help_of(installed, "content")
     assert (done.returncode, "PLANTED" in done.stdout) == (0, False)
-    text = (programs / "content.py").read_text()
-    (programs / "content.py").write_text(text.replace(TOGETHER[len("#!/usr/bin/python3") :], ""))
-    assert "PLANTED" in help_of(programs / "content.py").stdout, "the control: without its first line it would be"
+    program = f"import sys; sys.path.insert(0, {str(installed / 'lib')!r}); import gx10_host.content.manifest"
+    plain = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "PLANTED" in plain.stdout, "the control: an import like any other would read it"
 
 
-@pytest.mark.parametrize("name", ["ranks", "completion", "rank_gate", "gang_control"])
-def test_nothing_beside_a_program_that_needs_nothing_there_is_loaded(programs: Path, name: str) -> None:
-    (programs / "json").mkdir()
-    (programs / "json/__init__.py").write_text("raise SystemExit('PLANTED')")
-    (programs / "argparse.py").write_text("raise SystemExit('PLANTED')")
-    assert "PLANTED" not in help_of(programs / f"{name}.py").stderr
+def test_a_library_that_somebody_planted_in_a_modules_place_is_not_loaded(installed: Path) -> None:
+    for name in ("__main__", "content/manifest", "content/__init__", "exits"):
+        (installed / f"lib/gx10_host/{name}.so").write_bytes(b"no library")
+    assert help_of(installed, "content").returncode == 0
 
 
-def test_what_the_environment_names_is_not_loaded(programs: Path, tmp_path: Path) -> None:
-    (tmp_path / "path").mkdir()
-    (tmp_path / "path/argparse.py").write_text("raise SystemExit('PLANTED')")
-    for name in ("content", "ranks"):
-        assert "PLANTED" not in help_of(programs / f"{name}.py", PYTHONPATH=str(tmp_path / "path")).stderr
+@pytest.mark.parametrize("verb", ["ranks", "completion", "rank-gate", "control"])
+def test_nothing_beside_the_entry_or_its_package_is_loaded_in_place_of_pythons_own(installed: Path, verb: str) -> None:
+    for place in (installed / "bin", installed / "lib", installed / "lib/gx10_host"):
+        (place / "json").mkdir()
+        (place / "json/__init__.py").write_text("raise SystemExit('PLANTED')")
+        (place / "argparse.py").write_text("raise SystemExit('PLANTED')")
+    done = help_of(installed, verb)
+    assert (done.returncode, "PLANTED" in done.stderr) == (0, False)
+
+
+def test_what_the_environment_names_is_not_loaded(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "path/gx10_host").mkdir(parents=True)
+    for name in ("argparse", "gx10_host/__init__"):
+        (tmp_path / f"path/{name}.py").write_text("raise SystemExit('PLANTED')")
+    for verb in ("content", "ranks"):
+        assert "PLANTED" not in help_of(installed, verb, PYTHONPATH=str(tmp_path / "path")).stderr

@@ -1,4 +1,4 @@
-"""put.py and put_block.py: files as described, each whole or not at all, and no secret readable on the way."""
+"""Writers of files and blocks: files as described, each whole or not at all, and no secret readable on the way."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from .host_side import PYTHON, REPOSITORY, SECONDS, refused, wait_until
+from gx10.probes import writer_words
+
+from .host_side import PYTHON, SECONDS, refused, wait_until
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 GROUP = grp.getgrgid(os.getgid()).gr_name
-OPERATIONS = REPOSITORY / "gx10/operations"
 MARKS = ("# gx10: begin", "# gx10: end")
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
 
 
 def run(program: str, told: object, start: str = "") -> subprocess.CompletedProcess[str]:
-    """Run an installer as a host does: its text as an argument, what to do on standard input."""
-    command = [*PYTHON, "-c", start + (OPERATIONS / f"{program}.py").read_text()]
+    """Run an installer as a host does: its text with what it imports as an argument, what to do on standard input."""
+    command = [*PYTHON, "-c", start + writer_words(program)[4]]
     return subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
@@ -41,7 +42,7 @@ def put(*entries: dict[str, object]) -> subprocess.CompletedProcess[str]:
 
 
 def put_block(path: Path, *lines: str) -> subprocess.CompletedProcess[str]:
-    return run("put_block", {"path": str(path), "marks": MARKS, "lines": list(lines)})
+    return run("block", {"path": str(path), "marks": MARKS, "lines": list(lines)})
 
 
 def mode(path: Path) -> str:

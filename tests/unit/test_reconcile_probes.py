@@ -22,9 +22,9 @@ from gx10.described.description import Description, describe
 from gx10.described.image_inputs import LABEL
 from gx10.described.live import live_question
 from gx10.described.units import ENGINE_CONTAINER, RAY_CONTAINER
-from gx10.probes import PROBES, probe_words
+from gx10.probes import probe_words
 
-from .host_side import command_on_path, free_port, read_json, refused
+from .host_side import PROBES, command_on_path, free_port, read_json, refused
 from .test_probes import ask, nothing
 from .test_probes import run as run_probe
 
@@ -101,7 +101,7 @@ def test_in_so_many_turns_every_file_has_its_own(tmp_path: Path, parts: int) -> 
 
 
 def test_no_probe_reads_the_hosts_programs_and_what_one_carries_fits_into_an_argument() -> None:
-    for path in sorted(PROBES.glob("*.py")):
+    for path in sorted(PROBES.glob("[a-z]*.py")):
         text = path.read_text()
         assert "usr/local/lib/gx10" not in text, f"{path.name}: what it judges may be what has drifted"
         assert len(" ".join(probe_words(path.stem, {}))) < 30_000
@@ -228,6 +228,23 @@ def test_a_process_that_runs_a_deleted_executable_is_told(tmp_path: Path) -> Non
             program.unlink()
             told = live(tmp_path, {"services": ["a.service"]}, {"systemctl": said})
             assert told["deleted"] == {"a.service": str(program)}
+        finally:
+            running.kill()
+
+
+def test_a_process_that_runs_another_program_than_its_unit_names_is_told(tmp_path: Path) -> None:
+    older, newer = tmp_path / "older.py", tmp_path / "newer"
+    for path in (older, newer):
+        path.write_text(f"#!{sys.executable} -SE\nprint(flush=True)\nimport time\ntime.sleep(60)\n")
+        path.chmod(0o755)
+    with subprocess.Popen([older, "--config", "x"], stdout=subprocess.PIPE) as running:
+        assert running.stdout
+        running.stdout.readline()
+        said = f"Id=a.service\\nMainPID={running.pid}\\nExecStart={{ path=PATH ; argv[]=PATH --config x ; }}"
+        try:
+            for path, told in ((older, {}), (newer, {"a.service": str(older)}), (Path("/usr/bin/sleep"), {})):
+                says = {"systemctl": f'print("{said.replace("PATH", str(path))}")'}
+                assert live(tmp_path, {"services": ["a.service"]}, says)["former"] == told
         finally:
             running.kill()
 

@@ -23,7 +23,7 @@ from gx10.described.members import Member, Members, member
 from gx10.described.retirement import beside, everything, models_policy
 from gx10.described.roles import Family
 from gx10.operations.files import marks
-from gx10.probes import PROBES
+from gx10.probes import writer_words
 
 from .host_side import command_on_path, refused
 from .test_members import ALL, DESCRIBED, HOSTS, without
@@ -34,7 +34,6 @@ from .test_roles import SITUATIONS, described_paths, listed
 GONE = HOSTS[3]
 SHORTER = without(GONE)
 TARGET = Target(GONE, member(DESCRIBED, GONE))
-PUT_BLOCK = (PROBES.parents[1] / "operations/put_block.py").read_text()
 BESIDE: dict[str, Any] = {
     "authorized": ["ssh-rsa AAAA ada", 'restrict ssh-ed25519 BBBB gx10-reconcile@lab'], "hosts": [*marks("gx10")],
     "table": True, "images": {"vllm-node:1": 5 * 10**9}, "containers": ["gx10-ray"], "models": {"tiny": 10**6},
@@ -329,7 +328,9 @@ def test_the_clusters_lines_leave_the_hosts_file_as_it_was(tmp_path: Path) -> No
     path.write_bytes(before)
     for lines in (["10.0.0.1 gx10-1"], None):
         told = {"path": str(path), "marks": marks("gx10"), "lines": lines}
-        subprocess.run([sys.executable, "-c", PUT_BLOCK], input=json.dumps(told), text=True, check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, *writer_words("block")[1:]], input=json.dumps(told), text=True, check=True, timeout=60
+        )
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["hosts"]  # noqa: PTH208 - names as they are
 

@@ -21,16 +21,15 @@ from gx10.described.roles import Family, Remains, gang_remains, reconciler_remai
 from gx10.drift.classes import ACTED_ON, Drift
 from gx10.operations import remains
 from gx10.operations.loop.declared import DECLARED
-from gx10.probes import PROBES, probe_words
+from gx10.probes import probe_words, writer_words
 from tasks.host import host_entries
 from tasks.ray import gang_entries, gang_units
 from tasks.watch import watch_entries
 
-from .host_side import command_on_path
+from .host_side import command_on_path, elsewhere
 
 DESCRIBED = describe("lab")
 HOSTS = tuple(DESCRIBED.cluster.hosts)
-PUT_AWAY = (PROBES.parents[1] / "operations/put_away.py").read_text()
 
 
 def moved(head: str, node: str | None = None, *, enabled: bool = True) -> Description:
@@ -133,10 +132,9 @@ class HostWorld:
         return command_on_path(self.root.parent / "bin", "systemctl", show + note.replace("NAME", "systemctl"))
 
     def ask(self, told: Remains, states: str = "") -> dict[str, Any]:
-        text = probe_words("remains", told.question())
-        text[4] = text[4].replace('UNITS = "/etc/systemd/system"', f"UNITS = {str(self.units)!r}")
+        words = elsewhere(probe_words("remains", told.question()), "probes.remains", UNITS=str(self.units))
         done = subprocess.run(
-            [sys.executable, *text[1:]], capture_output=True, text=True, timeout=60, check=False,
+            [sys.executable, *words], capture_output=True, text=True, timeout=60, check=False,
             env={**os.environ, **self.env(states)},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -144,9 +142,9 @@ class HostWorld:
         return answer
 
     def remove(self, going: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-        program = PUT_AWAY.replace('UNITS = "/etc/systemd/system"', f"UNITS = {str(self.units)!r}")
+        words = elsewhere(writer_words("away"), "write.away", UNITS=str(self.units))
         return subprocess.run(
-            [sys.executable, "-c", program], input=json.dumps(going), capture_output=True, text=True, timeout=60,
+            [sys.executable, *words], input=json.dumps(going), capture_output=True, text=True, timeout=60,
             check=False, env={**os.environ, **self.env()},
         )  # fmt: skip
 

@@ -50,7 +50,7 @@ def units(description: Description, tmp_path: Path) -> Path:
     """The units in a directory, with an environment that exists."""
     for file in watch_files.watch_files(description, project_archive(description)):
         text = file.content.replace(watch_files.environment(description)[0].encode(), b"/usr")
-        text = text.replace(watch_files.RESTORE.encode(), b"/usr/bin/true")
+        text = text.replace(" ".join(watch_files.RESTORE).encode(), b"/usr/bin/true")
         (tmp_path / Path(file.path).name).write_bytes(text.replace(b"/usr/bin/python ", b"/usr/bin/python3 "))
     return tmp_path
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gx10_host.night.environment import tree
 
 from gx10.described import project as described
 from gx10.operations import watch
 
-from .host_side import PROGRAMS
 from .test_probes import ask
-
-sys.path.insert(0, str(PROGRAMS))
-from environment import tree
 
 ROOT = "/opt/gx10/project"
 ASKED = {"project": ROOT, "restored": "/opt/gx10/restored.json"}

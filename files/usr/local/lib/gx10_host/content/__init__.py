@@ -1,0 +1,1 @@
+"""Large content: described by manifests, moved file by file, proven by hash."""

@@ -1,0 +1,1 @@
+"""The engine's API, asked on its own host."""

@@ -1,0 +1,361 @@
+"""One host's part in the gang: does what the head orders, and only for as long as the head keeps ordering it.
+
+An order is a lease. A host that no longer hears from the head ends its rank when the lease is over, so a rank that was
+split off does not outlive its gang. Within one life every part is started once: a rank that died stays dead until the
+head begins another life, which it does only when every host has said that no rank is left on it.
+
+In one file because an order, the lease that it renews and the rank that it starts are judged under one lock.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from . import evidence as gang_evidence
+from . import kept as gang_kept
+from . import rank_gate, ranks
+from .orders import Allegiance
+
+AGAIN_SECONDS = 15
+UNITS_SECONDS = 3
+"""How often systemd is asked while no process of a rank has come or gone for as long: a question costs as much as all
+else together. A unit ends some tenths of a second after its container's processes."""
+RUN = pathlib.Path("/run/gx10")
+DROP_INS = pathlib.Path("/run/systemd/system")
+PROPERTIES = "Id,ActiveState,SubState,MainPID,Job,Result,ExecMainCode,ExecMainStatus,ExecMainExitTimestampMonotonic"
+AFTER_THE_PROCESS = (
+    "start-post",
+    "stop",
+    "stop-sigterm",
+    "stop-sigkill",
+    "stop-post",
+    "final-sigterm",
+    "final-sigkill",
+)
+
+
+def systemctl(*words, seconds=30):
+    try:
+        return subprocess.run(
+            ["systemctl", *words], capture_output=True, text=True, timeout=seconds, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def docker_answers(path, seconds=5):
+    """Status of a GET of Docker's own API, without the price of its command; 0 where it does not answer."""
+    try:
+        with socket.socket(socket.AF_UNIX) as daemon:
+            daemon.settimeout(seconds)
+            daemon.connect("/var/run/docker.sock")
+            daemon.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+            return int(daemon.recv(64).split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+class Host:
+    """This host as it is; the one place that touches it, so that tests can put another in its place."""
+
+    def __init__(self, config):
+        self.config = config
+        self.footprint = None
+        """Processes of ranks as `ranks` last found them."""
+        self.pool = ThreadPoolExecutor(8)
+
+    def units(self, names):
+        """Properties of units by name."""
+        told = {}
+        for block in systemctl("show", "--property", PROPERTIES, "--", *names).strip().split("\n\n"):
+            state = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+            told[state.get("Id", "")] = state
+        return told
+
+    def start(self, unit, life, rank, fallback):
+        """Start a unit in a life, whose name its processes and log lines carry."""
+        generation, _, number = life.rpartition(".")
+        fields = {"GX10_GENERATION": generation, "GX10_LIFE": number, "GX10_RANK": rank}
+        lines = ["[Service]", f"Environment=GX10_LIFE={number}"]
+        lines += [f"LogExtraFields={name}={value}" for name, value in fields.items()]
+        directory = DROP_INS / f"{unit}.d"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "50-life.conf").write_text("\n".join(lines) + "\n")
+        if unit == self.config["engine_unit"]:
+            given_up = directory / "60-fallback.conf"
+            given_up.unlink(missing_ok=True)
+            if fallback:
+                given_up.write_bytes(pathlib.Path(self.config["fallbacks"][fallback - 1]["file"]).read_bytes())
+        systemctl("daemon-reload", seconds=90)
+        systemctl("reset-failed", "--", unit)
+        systemctl("start", "--no-block", "--", unit)
+
+    def stop(self, unit, leaving):
+        """Begin to stop a unit.
+
+        While the supervisor itself is to stop, a stop of its parts would wait for it, as they are ordered before it:
+        then they get the signal, which the client hands on to the container.
+        """
+        if leaving:
+            systemctl("kill", "--signal", "SIGTERM", "--", unit)
+        else:
+            systemctl("stop", "--no-block", "--", unit)
+
+    def ranks(self):
+        """Lives whose processes are on this host."""
+        found = ranks.found()
+        self.footprint = {life: sorted(processes) for life, processes in found.items()}
+        return sorted(found)
+
+    def kill(self, but=""):
+        """End every rank but those of one life."""
+        ranks.kill(but)
+
+    def boot(self):
+        """What tells this boot from the next."""
+        return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def memory_gib(self):
+        """Memory that is available."""
+        return rank_gate.available_gib()
+
+    def needs(self):
+        """What a rank would lack here now, as sentences."""
+        config = self.config
+        lacks = []
+        if not rank_gate.address_is_up(config["address"]):
+            lacks.append(f"fabric address {config['address']} is not up")
+        if (have := self.memory_gib()) < config["memory_gib"]:
+            lacks.append(f"{have:.1f} GiB of memory are available, a rank needs {config['memory_gib']:g}")
+        status = docker_answers(f"/images/{config['image']}/json")
+        if status != 200:
+            lacks.append("Docker does not answer" if not status else f"image {config['image']} is missing")
+        peers = [name for name in config["hosts"] if name != config["host"]]
+        for name, there in zip(peers, self.pool.map(self._reaches, peers), strict=True):
+            if not there:
+                lacks.append(f"{name} cannot be reached over the fabric")
+        return lacks
+
+    def _reaches(self, name):
+        try:
+            socket.create_connection((self.config["hosts"][name], self.config["port"]), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def evidence(self, since):
+        """What the journal, the kernel and the units say about a life that ended."""
+        return gang_evidence.collect(self.config, since)
+
+
+class Agent:
+    """Carries out the head's orders on one host, and nobody else's."""
+
+    def __init__(self, config, host=None, clock=time.monotonic, files=None, run=RUN, *, tell=None):
+        self.config, self.host, self.clock = config, host or Host(config), clock
+        self.tell = tell or (lambda text: print(text, flush=True))
+        self.allegiance = Allegiance(config, clock, self.tell)
+        self.files = files or gang_kept.Files(config)
+        self.state_path = run / "agent.json"
+        self.lock = threading.Lock()
+        self.stepping = threading.Lock()
+        self.stepped = clock()
+        self.order = {"key": "", "want": "stop", "kill_after": 5}
+        self.lease_until = clock() + config["lease_seconds"]
+        self.nobodys = False
+        self.leaving = False
+        self.ending_since, self.asked = None, {}
+        self.evidence = None
+        self.started = self._remembered()
+        if self.started["life"]:
+            # A supervisor that was itself started anew: the life goes on if the head still says so.
+            self.order = {**self.order, "key": "adopted", "want": "run", "life": self.started["life"]}
+            self.order["parts"] = list(self.started["parts"])
+        self.acted = True
+        self.footprint, self.moved_at, self.units, self.units_asked = None, 0, {}, 0
+        self.report = self.look(self.order, self.host.ranks())
+
+    @property
+    def parts(self):
+        """Units by part, in the order they start."""
+        found = {"ray": self.config["ray_unit"]}
+        return found | ({"engine": self.config["engine_unit"]} if self.config["engine_unit"] else {})
+
+    def answer(self, order, address):
+        """Answer an order that came from an address, as a status and a body."""
+        if not self.allegiance.owed(order, address):
+            return 403, {"obeys": self.allegiance.sworn}
+        return 200, self.obey(order)
+
+    def standing(self):
+        """What this host is at, in one line."""
+        if not self.nobodys:
+            return self.order["key"]
+        head, silent = self.allegiance.sworn["head"], self.clock() - self.lease_until + self.config["lease_seconds"]
+        return f"nobody's: no order of {head} for {silent:.0f} s, so no rank runs here"
+
+    def obey(self, order):
+        """Take an order and answer with the last report; the lease runs from now."""
+        with self.lock:
+            self.order = order
+            self.lease_until = self.clock() + self.config["lease_seconds"]
+            return {**self.report, "age": round(self.clock() - self.stepped, 1)}
+
+    def step(self):
+        """Bring the host one step closer to its order, and report."""
+        with self.stepping:
+            self._step()
+            self.stepped = self.clock()
+
+    def _step(self):
+        with self.lock:
+            order, leased = self.order, self.clock() < self.lease_until
+        if leased == self.nobodys:
+            self.nobodys = not leased
+            head = "{head} ({address})".format(**self.allegiance.sworn)
+            self.tell(f"gang: {self.standing()}" if self.nobodys else f"gang: {head} gives orders")
+        if not leased and order["want"] == "run":
+            order = {"key": "lease over", "want": "stop", "kill_after": 0, "fault": True}
+        if keep := order.get("keep"):
+            self.files.keep(keep)
+        if (restore := order.get("restore")) and self.files.restore(restore):
+            systemctl("daemon-reload", seconds=90)
+        lives, self.acted = self.host.ranks(), False
+        if order["want"] == "run":
+            self._run(order, lives)
+        else:
+            self._stop(order, lives, list(self.parts))
+        report = self.look(order, self.host.ranks() if self.acted else lives)
+        with self.lock:
+            self.report = report
+
+    def look(self, order, lives):
+        """How the host stands, under the order it was brought to."""
+        units = self._units(order)
+        idle = not lives and all(_is_down(units.get(unit, {})) for unit in self.parts.values())
+        return {
+            "key": order["key"],
+            "boot": self.host.boot(),
+            "time": time.time(),
+            "described": self.files.described(),
+            "kept": self.files.kept(),
+            "kept_for": self.files.kept_for(),
+            "lives": lives,
+            "idle": idle,
+            "started": self.started,
+            "parts": {part: self._part(part, units.get(unit, {})) for part, unit in self.parts.items()},
+            "memory_gib": round(self.host.memory_gib(), 1),
+            "needs": self.host.needs() if idle and order["want"] == "stop" and not self.nobodys else [],
+            "leaving": self.leaving,
+            "foreign": self.allegiance.foreign(),
+            "evidence": self.evidence,
+        }
+
+    def _units(self, order):
+        """States of the units; asked anew while processes of a rank come or go, else every few seconds."""
+        now, footprint = self.clock(), self.host.footprint
+        if footprint != self.footprint:
+            self.footprint, self.moved_at = footprint, now
+        steady = order["want"] == "run" and not self.acted and now - self.moved_at > UNITS_SECONDS
+        steady = steady and all(unit.get("ActiveState") != "activating" for unit in self.units.values())
+        if not steady or now - self.units_asked >= UNITS_SECONDS:
+            self.units_asked = now
+            self.units = self.host.units(list(self.parts.values()))
+        return self.units
+
+    def _part(self, part, unit):
+        """One word for a part, and how its unit ended."""
+        state, job = unit.get("ActiveState", "unknown"), unit.get("Job", "0")
+        died = state in ("failed", "inactive") and job in ("", "0")
+        # The process is gone, and systemd waits for a completion that will not come, or for what ends the container.
+        died = died or (unit.get("SubState") in AFTER_THE_PROCESS and unit.get("MainPID") == "0")
+        if part not in self.started["parts"]:
+            word = "down" if died else "up"
+        else:
+            word = "dead" if died else "active" if state == "active" else "starting"
+        return {"state": word, "sub": unit.get("SubState", ""), **(self._ended(unit) if word == "dead" else {})}
+
+    def _ended(self, unit):
+        """How and when a unit's process ended."""
+        told = {key: unit.get(key, "") for key in ("Result", "ExecMainCode", "ExecMainStatus")}
+        at = unit.get("ExecMainExitTimestampMonotonic", "")
+        ago = self.clock() - int(at) / 1e6 if at.isdigit() and int(at) else 0
+        return {**told, "when": round(time.time() - ago, 2)}
+
+    def _run(self, order, lives):
+        self.ending_since = None
+        if self.started["life"] != order["life"]:
+            if not order.get("start"):
+                return  # It was not part of this life when it began, so it never joins it.
+            self.acted = True
+            if any(life != order["life"] for life in lives):
+                self.host.kill(but=order["life"])
+                return
+            self.evidence = None
+            self._remember({"life": order["life"], "parts": [], "since": time.time()})
+        for part in [part for part in self.parts if part in order["parts"] and part not in self.started["parts"]]:
+            if not order.get("start"):
+                continue
+            # Noted before it is done: a supervisor that dies in between starts no part twice.
+            self._remember({**self.started, "parts": [*self.started["parts"], part]})
+            self.host.start(self.parts[part], order["life"], f"{self.config['host']}/{part}", order.get("fallback", 0))
+        gone = [part for part in self.started["parts"] if part not in order["parts"]]
+        if gone:
+            self._stop(order, lives, gone, all_ranks=False)
+
+    def _stop(self, order, lives, parts, all_ranks=True):
+        units = self.host.units([self.parts[part] for part in parts])
+        busy = [part for part in parts if not _is_down(units.get(self.parts[part], {}))]
+        if self.started["life"] and order.get("fault") and (self.evidence or {}).get("life") != self.started["life"]:
+            # What has ended now did so by itself; everything else is about to be ended.
+            all_units = self.host.units(list(self.parts.values()))
+            states = {part: self._part(part, all_units.get(unit, {})) for part, unit in self.parts.items()}
+            ended = {part: state for part, state in states.items() if state["state"] == "dead"}
+            told = self.host.evidence(self.started.get("since", 0))
+            self.evidence = {"life": self.started["life"], "ended": ended, **told}
+        if not busy and not (all_ranks and lives):
+            self.ending_since = None
+            if all_ranks:
+                self._forget()
+            return
+        now, self.acted = self.clock(), True
+        if self.ending_since is None:
+            self.ending_since, self.asked = now, {}
+        for part in reversed(busy):
+            if now - self.asked.get(part, -AGAIN_SECONDS) >= AGAIN_SECONDS:
+                self.asked[part] = now
+                self.host.stop(self.parts[part], self.leaving)
+        # Left behind by a client that was killed, or by a Docker that does not answer; or what does not end as asked.
+        if all_ranks and lives and (not busy or now - self.ending_since > order.get("kill_after", 5)):
+            self.host.kill()
+
+    def _remembered(self):
+        try:
+            return json.loads(self.state_path.read_text())
+        except (OSError, ValueError):
+            return {"life": "", "parts": []}
+
+    def _remember(self, started):
+        self.started = started
+        try:
+            self.state_path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.state_path.with_suffix(".new")
+            partial.write_text(json.dumps(started))
+            partial.replace(self.state_path)
+        except OSError as error:
+            # A supervisor that is started anew then has no rank of this life, which ends it: safe, and rare.
+            print(f"gang: {self.state_path} cannot be written: {error}", flush=True)
+
+    def _forget(self):
+        if self.started["life"]:
+            self._remember({"life": "", "parts": []})
+
+
+def _is_down(unit):
+    return unit.get("ActiveState") in ("inactive", "failed") and unit.get("Job", "0") in ("", "0")

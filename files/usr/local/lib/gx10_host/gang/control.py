@@ -1,0 +1,141 @@
+"""Asks the head's supervisor to start, stop or restart the gang, and tells what it is at until that is done.
+
+    gx10-host control start [--full] | stop | restart [--drain-timeout S] [--reason TEXT] [--generation G] [--seconds S]
+
+The wish is a file that the supervisor reads: it holds over restarts of everything. With --generation, success is only
+that this generation serves. Exit status:
+
+    0    what was asked for has come about
+    2    it came out otherwise: the budget is spent, another generation was put back, the other hosts obey another head
+    3    it has not come about within --seconds; the supervisor goes on
+    130  this command was interrupted; the supervisor goes on
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import time
+import uuid
+
+from gx10_host.exits import INTERRUPTED, LATE, OTHERWISE
+
+WISH = pathlib.Path("/var/lib/gx10/gang/wish.json")
+PICTURE = pathlib.Path("/run/gx10/gang.json")
+UNIT = "gx10-gang.service"
+TELL_SECONDS = 10
+STALE_SECONDS = 45
+
+
+def picture(path=PICTURE):
+    """What the supervisor last wrote down; nothing while it does not run."""
+    try:
+        if time.time() - path.stat().st_mtime > STALE_SECONDS:
+            return None
+        return json.loads(path.read_text())["picture"]
+    except (OSError, ValueError, LookupError):
+        return None
+
+
+def ask(wish, path=WISH):
+    """Leave a wish; returns its name."""
+    wish = {**wish, "id": uuid.uuid4().hex}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name("wish.new")
+    partial.write_text(json.dumps(wish))
+    partial.replace(path)
+    return wish["id"]
+
+
+def done(want, now, generation):
+    """Whether what was asked for has come about; a sentence where it will not."""
+    if want == "stop":
+        return now["phase"] in ("stopped", "deposed"), ""
+    if now["phase"] == "deposed":
+        return False, f"this host stands down: {now['reason']}"
+    serves = now["life"].rpartition(".")[0]
+    if now["phase"] == "serving" and generation and serves != generation:
+        put_back = now.get("rolled_back")
+        if put_back and put_back["from"] == generation:
+            return False, f"generation {generation} did not start, and {serves} was put back: {put_back['reason']}"
+        return False, ""
+    if now["phase"] == "failed":
+        return False, f"the budget is spent: {now.get('spent') or now.get('reason')}"
+    return now["phase"] == "serving", ""
+
+
+def sentence(now):
+    """What the gang is at, in one line."""
+    words = f"{now['phase']} {now['life']}".strip()
+    if now["phase"] in ("gathering", "starting") and now["failures"]:
+        words += f", attempt {now['failures'] + 1} of {now['attempts']} (the last: {now.get('failed_for') or 'failed'})"
+    if now["phase"] in ("draining", "ending") and now.get("reason"):
+        words += f" ({now['reason']})"
+    if now["phase"] == "starting":
+        words += f", for {max(0, time.time() - now['since']):.0f} s"
+        words += f"; the last start took {now['started_in']} s" if now.get("started_in") else ""
+    return words + (f": {'; '.join(now['waiting'])}" if now["waiting"] else "")
+
+
+def subject(now):
+    """What must change for a new line to be due at once: not the seconds."""
+    return now["phase"], now["life"], now["failures"], tuple(now["waiting"])
+
+
+def tell(text):
+    """Say one line to whoever waits."""
+    print(f"gang: {text}", flush=True)
+
+
+def follow(arguments, name):
+    """Tell what the gang is at until the wish has come about; returns the exit status."""
+    started = told_at = time.monotonic()
+    last, conclusion = None, ""
+    while True:
+        now, moment = picture(), time.monotonic()
+        waited = f"{moment - started:.0f} s"
+        taken = now is not None and now["handled"] == name
+        if taken and now.get("conclusion") and now["conclusion"] != conclusion:
+            conclusion = now["conclusion"]
+            tell(f"{waited}, {conclusion}")
+        if taken:
+            came, why_not = done(arguments.want, now, arguments.generation)
+            if came:
+                tell(f"{sentence(now)} after {waited}")
+                return 0
+            if why_not:
+                print(f"gang: {why_not}. `gx10 why` says more.", file=sys.stderr, flush=True)
+                return OTHERWISE
+        says = sentence(now) if now else f"{UNIT} does not answer yet"
+        if moment - started > arguments.seconds:
+            print(f"gang: still {says} after {waited}. `gx10 why` says more.", file=sys.stderr, flush=True)
+            return LATE
+        concerns = subject(now) if now else None
+        if concerns != last or moment - told_at >= TELL_SECONDS:
+            last, told_at = concerns, moment
+            tell(f"{waited}, {says}")
+        time.sleep(0.5)
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("want", choices=("start", "stop", "restart"))
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--drain-timeout", type=float)
+    parser.add_argument("--reason", default="")
+    parser.add_argument("--generation", default="")
+    parser.add_argument("--seconds", type=float, default=3600)
+    arguments = parser.parse_args(argv)
+    if subprocess.run(["systemctl", "is-active", "--quiet", UNIT], check=False).returncode:
+        subprocess.run(["systemctl", "start", "--", UNIT], check=False)
+    wish = {"want": arguments.want, "full": arguments.full, "reason": arguments.reason}
+    wish["drain_seconds"] = arguments.drain_timeout
+    name = ask(wish)
+    try:
+        sys.exit(follow(arguments, name))
+    except KeyboardInterrupt:
+        print(f"gang: interrupted; {UNIT} goes on with `{arguments.want}`.", file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED)

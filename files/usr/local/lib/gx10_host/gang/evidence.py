@@ -1,0 +1,74 @@
+"""What this host can say about a life that ended: memory, kernel lines, and of each log what says why and the last."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+import time
+
+from . import log_lines
+
+OUT_OF_MEMORY = re.compile(
+    r"out of memory: killed process|oom-kill:|oom_reaper|NV_ERR_NO_MEMORY|CUDA out of memory|OutOfMemoryError"
+    r"|CUDA_ERROR_OUT_OF_MEMORY",
+    re.IGNORECASE,
+)
+KERNEL = re.compile(r"out of memory|oom|NVRM|NV_ERR|Xid|I/O error|segfault|link is down|hung task", re.IGNORECASE)
+LINES = 12
+LAST_LINES = 30
+READ_LINES = 1000
+
+
+def output(*words):
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=15, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.splitlines()
+
+
+def journal(*words, since, lines):
+    """Entries of the journal as (time, text, identifier), the oldest first."""
+    options = ["--since", f"@{since:.0f}", "--no-pager", "--quiet", "--lines", str(lines), "--output", "json"]
+    options += ["--output-fields", "MESSAGE,SYSLOG_IDENTIFIER"]
+    entries = []
+    for line in output("journalctl", *options, *words):
+        try:
+            entry = json.loads(line)
+            moment, text = int(entry["__REALTIME_TIMESTAMP"]) / 1e6, entry.get("MESSAGE") or ""
+        except (ValueError, LookupError, TypeError):
+            continue
+        if isinstance(text, list):  # bytes that are no text
+            text = bytes(text).decode(errors="replace")
+        entries.append((moment, log_lines.COLOUR.sub("", text), entry.get("SYSLOG_IDENTIFIER")))
+    return entries
+
+
+def collect(config, since):
+    """Evidence of this host about a life that began at `since`; lines stand with their times."""
+    ended = time.time()
+    since = since or ended - 600
+    units = {"ray": config["ray_unit"], **({"engine": config["engine_unit"]} if config["engine_unit"] else {})}
+    kernel = [line[:2] for line in journal("--dmesg", since=since, lines=400) if KERNEL.search(line[1])]
+    logs = {part: journal("--unit", unit, since=since, lines=READ_LINES) for part, unit in units.items()}
+    memory = [line[1] for entries in logs.values() for line in entries if OUT_OF_MEMORY.search(line[1])]
+    memory += [line[1] for line in kernel if OUT_OF_MEMORY.search(line[1])]
+    available = next(
+        (line for line in pathlib.Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable")), ""
+    )
+    return {
+        "kernel": [[moment, text[: log_lines.LONGEST]] for moment, text in kernel[-LINES:]],
+        "out_of_memory": [text[: log_lines.LONGEST] for text in memory[-LINES:]],
+        # What systemd says of a unit is in how its parts ended.
+        "telling": {
+            part: log_lines.telling([entry[:2] for entry in entries if entry[2] != "systemd"], ended, LINES)
+            for part, entries in logs.items()
+        },
+        "logs": {
+            part: [[moment, text[: log_lines.LONGEST]] for moment, text, _ in entries if text.strip()][-LAST_LINES:]
+            for part, entries in logs.items()
+        },
+        "memory": available,
+    }

@@ -1,0 +1,1 @@
+"""Images: kept as archives of their layers, moved, loaded and removed."""

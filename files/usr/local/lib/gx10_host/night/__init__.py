@@ -1,0 +1,1 @@
+"""What the nightly run needs on its host."""

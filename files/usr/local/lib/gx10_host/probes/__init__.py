@@ -1,0 +1,1 @@
+"""Questions about a host: each prints one line of JSON."""

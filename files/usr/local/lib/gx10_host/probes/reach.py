@@ -1,0 +1,32 @@
+"""What a run asks each host before all else: argv[0] is JSON {"read": {name: path}}; prints one JSON object.
+
+Tells the clock, whether a reboot is wanted, and the JSON files that it is asked for: None where there is none, a
+text where one cannot be read, which is never the same.
+"""
+
+import json
+import pathlib
+import time
+
+
+def read(name):
+    try:
+        return json.loads(pathlib.Path(name).read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"{name}: {error}"
+
+
+def main(argv):
+    asked = json.loads(argv[0])
+
+    print(
+        json.dumps(
+            {
+                "clock": time.time(),
+                "reboot": pathlib.Path("/run/reboot-required").exists(),
+                "read": {name: read(path) for name, path in asked["read"].items()},
+            }
+        )
+    )

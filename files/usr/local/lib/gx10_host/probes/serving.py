@@ -1,0 +1,61 @@
+"""Memory of a host, what its engine's API serves, what the head's supervisor says of the gang, and a suspension.
+
+argv[0] is JSON {"url", "suspension"}, both null or absent where the host is not asked for them; prints one JSON object.
+A suspension that cannot be read is told as a text, which is none.
+"""
+
+import http.client
+import json
+import pathlib
+import time
+import urllib.request
+
+asked = {}
+# The API is this host's own: a proxy that the environment names must not be asked for it.
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def models(url):
+    if not url:
+        return None
+    try:
+        with direct.open(f"{url}/v1/models", timeout=5) as response:
+            return [entry["id"] for entry in json.load(response)["data"]]
+    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
+        return None
+
+
+def suspension():
+    if not asked.get("suspension"):
+        return None
+    try:
+        return json.loads(pathlib.Path(asked["suspension"]).read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"unreadable: {error}"
+
+
+def main(argv):
+    asked.update(json.loads(argv[0]))
+    memory = dict(line.split(":") for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
+    told = {name: int(memory[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable")}
+    generation = pathlib.Path("/etc/gx10/generation.env")
+    described = generation.read_text().strip().partition("=")[2] if generation.exists() else None
+    picture = pathlib.Path("/run/gx10/gang.json")
+    try:
+        gang = json.loads(picture.read_text())["picture"] if time.time() - picture.stat().st_mtime < 60 else None
+    except (OSError, ValueError, LookupError):
+        gang = None
+
+    print(
+        json.dumps(
+            {
+                "suspension": suspension(),
+                "gang": gang,
+                "models": models(asked["url"]),
+                "memory": told,
+                "described": described,
+            }
+        )
+    )

@@ -1,0 +1,151 @@
+"""Live state of the system: argv[0] is JSON {"sysctls", "packages", "groups", "units"}; prints one JSON object.
+
+Sources: /proc/sys, `systemd-sysctl --cat-config`, dpkg-query, /etc/group, `systemctl show`, links of enabled units,
+`systemctl get-default`.
+"""
+
+import fnmatch
+import grp
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+
+def output(*argv, fine=(0,)):
+    """What a command prints; one that does not run or answer makes the state unknown, which is an error."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        sys.exit(f"{argv[0]}: {error}")
+    if done.returncode not in fine:
+        sys.exit(f"{argv[0]}: {done.stderr.strip() or f'status {done.returncode}'}")
+    return done.stdout
+
+
+def sysctl(name):
+    try:
+        return " ".join(pathlib.Path("/proc/sys", name.replace(".", "/")).read_text().split())
+    except OSError:
+        return None
+
+
+SYSCTL = "/usr/lib/systemd/systemd-sysctl"
+
+
+def spelled(key):
+    """A parameter's name with dots, as it is described: where the first separator is a slash, dots mean slashes."""
+    first = next((letter for letter in key if letter in "./"), ".")
+    return key if first == "." else key.translate({ord("/"): ".", ord("."): "/"})
+
+
+def at_boot(names, command):
+    """What each parameter becomes at the next boot: value and file of the last assignment, as systemd-sysctl reads.
+
+    A name that is written out wins over a pattern, wherever either stands; a name alone behind `-` is left as it is.
+    """
+    if not names:
+        return {}
+    exact, patterns, file = {}, {}, ""
+    for raw in output(command, "--cat-config").splitlines():
+        line = raw.strip()
+        if line.startswith("# /") and line.endswith(".conf"):
+            file = line[2:]
+        if not line or line[0] in "#;":
+            continue
+        key, equals, value = line.partition("=")
+        if not equals and not key.startswith("-"):
+            continue
+        key = spelled(key.strip().removeprefix("-").strip())
+        assigned = patterns if any(letter in key for letter in "*?[") else exact
+        assigned.pop(key, None)
+        assigned[key] = {"value": " ".join(value.split()) if equals else None, "file": file}
+    told = {}
+    for name in names:
+        told[name] = exact.get(name)
+        for pattern, assignment in patterns.items() if name not in exact else ():
+            # A star stands for one level, as in the tree below /proc/sys.
+            levels, parts = name.split("."), pattern.split(".")
+            if len(levels) == len(parts) and all(map(fnmatch.fnmatchcase, levels, parts)):
+                told[name] = assignment
+    return told
+
+
+def link(name):
+    """The name of what a link leads to; nothing where no link is."""
+    path = pathlib.Path(name)
+    return path.readlink().name if path.is_symlink() else ""
+
+
+def installed(names):
+    if not names:
+        return []
+    told = output(
+        "dpkg-query", "--show", "--showformat", "${binary:Package}\t${db:Status-Abbrev}\n", "--", *names, fine=(0, 1)
+    )
+    rows = (line.split("\t") for line in told.splitlines() if "\t" in line)
+    return sorted({name.split(":")[0] for name, status in rows if status.startswith("ii")})
+
+
+def members(name):
+    try:
+        return sorted(grp.getgrnam(name).gr_mem)
+    except KeyError:
+        return None
+
+
+UNIT = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Result,DropInPaths,FragmentPath"
+
+
+def astray(unit, directory):
+    """Links that a unit's own text asks for at boot and that are absent or lead elsewhere."""
+    text = directory / unit
+    try:
+        lines = text.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    wrong = []
+    for line in lines:
+        key, _, targets = line.partition("=")
+        kind = {"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}.get(key.strip())
+        for target in targets.split() if kind else ():
+            link = directory / f"{target}.{kind}" / unit
+            if not link.is_symlink() or os.path.normpath(link.parent / link.readlink()) != str(text):
+                wrong.append(str(link))
+    return wrong
+
+
+def units(names, directory):
+    """Properties of units by the name they were asked for; systemd itself tells them by Id, which an alias is not."""
+    if not names:
+        return {}
+    blocks = output("systemctl", "show", "--property", UNIT, "--", *names).strip().split("\n\n")
+    if len(blocks) != len(names):
+        sys.exit(f"systemctl show: {len(blocks)} answers for {len(names)} units")
+    told = {}
+    for name, block in zip(names, blocks, strict=True):
+        told[name] = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if not told[name].pop("Id", ""):
+            sys.exit(f"systemctl show: no answer for {name}")
+        told[name]["Astray"] = astray(name, directory)
+    return told
+
+
+def main(argv):
+    asked = json.loads(argv[0])
+    print(
+        json.dumps(
+            {
+                "sysctls": {name: sysctl(name) for name in asked.get("sysctls", [])},
+                "at_boot": at_boot(asked.get("sysctls", []), asked.get("systemd_sysctl", SYSCTL)),
+                "packages": installed(asked.get("packages", [])),
+                "groups": {name: members(name) for name in asked.get("groups", [])},
+                "units": units(
+                    asked.get("units", []), pathlib.Path(asked.get("unit_directory", "/etc/systemd/system"))
+                ),
+                "default_target": output("systemctl", "get-default", fine=(0, 1)).strip(),
+                "default_link": link("/etc/systemd/system/default.target"),
+            }
+        )
+    )

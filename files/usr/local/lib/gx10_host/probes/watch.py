@@ -1,0 +1,112 @@
+"""What the reconciler needs on a host: argv[0] is JSON {"user", "key", "environment", "login", "project"}; prints JSON.
+
+Tells the host's own public key, the user, its public key, the seal and the tree of its environment, and the lines of
+authorized_keys. One that cannot be read is an error: without its lines a key would be added to it at every run.
+"""
+
+import grp
+import hashlib
+import json
+import pathlib
+import pwd
+import subprocess
+
+from gx10_host.night.environment import SEAL, tree
+
+
+def text(name):
+    try:
+        return pathlib.Path(name).read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def user(name):
+    """Everything of a user that says what may be done as it."""
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    lines = (line.split(":") for line in pathlib.Path("/etc/shadow").read_text().splitlines())
+    password, expires = next(((line[1], line[7]) for line in lines if line[0] == name), ("", ""))
+    return {
+        "home": found.pw_dir,
+        "shell": found.pw_shell,
+        "groups": sorted(group.gr_name for group in grp.getgrall() if name in group.gr_mem),
+        "locked": password.startswith(("!", "*")),
+        "expires": expires,
+    }
+
+
+def public_key(name):
+    """The public half of a key, where both halves are there and belong together."""
+    if not pathlib.Path(name).exists():
+        return None
+    stored = text(f"{name}.pub")
+    made = subprocess.run(["ssh-keygen", "-y", "-P", "", "-f", name], capture_output=True, text=True, check=False)
+    return stored if stored and made.stdout.split()[:2] == stored.split()[:2] else None
+
+
+def environment(name):
+    seal = text(f"{name}/{SEAL}")
+    try:
+        return {**json.loads(seal), "found": tree(name)} if seal else None
+    except (ValueError, TypeError):
+        return None
+
+
+def authorized(login):
+    path = pathlib.Path(pwd.getpwnam(login).pw_dir, ".ssh/authorized_keys")
+    try:
+        text = path.read_bytes().decode(errors="surrogateescape")
+    except FileNotFoundError:
+        return []
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def files(root):
+    """Digest, mode and owner of everything in a directory, and of itself as `.`: byte code and links as well."""
+    top = pathlib.Path(root)
+    if not top.is_dir():
+        return {}
+    told = {}
+    for path in [top, *(() if top.is_symlink() else sorted(top.rglob("*")))]:
+        found = path.lstat()
+        if path.is_symlink():
+            digest = "link"
+        elif path.is_dir():
+            digest = "directory"
+        else:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "other"
+        told[str(path.relative_to(top))] = [digest, format(found.st_mode & 0o7777, "o"), found.st_uid]
+    return told
+
+
+def restored(name):
+    """What was put back before a run and is not told yet; a note that cannot be read was written by somebody else."""
+    try:
+        told = json.loads(pathlib.Path(name).read_text())
+        return {str(path): str(state) for path, state in told.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError):
+        return {name: "no note that can be read"}
+
+
+def main(argv):
+    asked = json.loads(argv[0])
+
+    login = asked["login"]
+    print(
+        json.dumps(
+            {
+                "host_key": text("/etc/ssh/ssh_host_ed25519_key.pub"),
+                "user": user(asked["user"]),
+                "key": public_key(asked["key"]),
+                "environment": environment(asked["environment"]) if asked["environment"] else None,
+                "project": files(asked["project"]) if asked["project"] else {},
+                "restored": restored(asked["restored"]) if asked.get("restored") else {},
+                "authorized": authorized(login),
+            }
+        )
+    )

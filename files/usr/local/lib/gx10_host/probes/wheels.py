@@ -1,0 +1,22 @@
+"""Faults of wheels: argv[0] is JSON {"directory", "required": {file: sha256 or null}}; prints JSON {file: fault}."""
+
+import hashlib
+import json
+import pathlib
+
+
+def main(argv):
+    asked = json.loads(argv[0])
+    wrong = {}
+    for name, wanted in asked["required"].items():
+        path = pathlib.Path(asked["directory"], name)
+        if not path.is_file():
+            wrong[name] = "is missing"
+        else:
+            with path.open("rb") as source:
+                found = hashlib.file_digest(source, "sha256").hexdigest()
+            if wanted is None:
+                wrong[name] = f"has sha256 {found}, and none is pinned"
+            elif found != wanted:
+                wrong[name] = f"has sha256 {found}, expected {wanted}"
+    print(json.dumps(wrong))

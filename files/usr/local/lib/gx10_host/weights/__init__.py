@@ -1,0 +1,1 @@
+"""The model root: what lies there, and what of it may go."""
