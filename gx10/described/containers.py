@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from . import gang_files, units
-from .description import Description
+from .description import Description, once
 from .image_inputs import LABEL
 
 RUN = re.compile(r"^ExecStart=\S*docker run (.*?)(?<!\\)$", re.MULTILINE | re.DOTALL)
@@ -67,6 +67,7 @@ class Described:
             yield "other privileges"
 
 
+@once
 def described_containers(description: Description, host: str) -> dict[str, Described]:
     """Containers of the gang on a host, by name."""
     files = list(gang_files.ray_files(description, host))

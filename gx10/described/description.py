@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from gx10.engine.checked import Checked, check
 from gx10.settings import PROJECT, Cluster, Image, Loaded, Recipe, SettingsError, cluster_name
@@ -16,6 +17,8 @@ from gx10.settings.recipe import Model
 from .image_inputs import ImageInputs, PinError, image_inputs
 
 GIB = 2**30
+P = ParamSpec("P")
+R = TypeVar("R")
 STAGED = "GX10_STAGED_RECIPE"
 """Environment variable: the recipe that `gx10 serve` stages. What is served never goes by it."""
 
@@ -26,6 +29,8 @@ class Description:
 
     checked: Checked
     inputs: ImageInputs
+    _worked_out: dict[object, object] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What `once` keeps: a description is frozen, so what follows from it alone is worked out once for all hosts."""
 
     @property
     def loaded(self) -> Loaded:
@@ -120,6 +125,23 @@ class Description:
     def model_directory(self) -> str:
         """Directory of the served weights on every host."""
         return str(self.cluster.paths.model_root / self.weights.path)
+
+
+def once(work: Callable[Concatenate[Description, P], R]) -> Callable[Concatenate[Description, P], R]:
+    """Work out once what follows from a description alone, and from arguments that say for which host.
+
+    Never what also depends on files that a run writes. Nobody changes what is handed out.
+    """
+
+    @wraps(work)
+    def kept(description: Description, *args: P.args, **kwargs: P.kwargs) -> R:
+        key = (work, args, *sorted(kwargs.items()))
+        known: dict[object, R] = description._worked_out  # type: ignore[assignment]
+        if key not in known:
+            known[key] = work(description, *args, **kwargs)
+        return known[key]
+
+    return cast(Callable[Concatenate[Description, P], R], kept)
 
 
 @cache

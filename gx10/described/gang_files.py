@@ -9,7 +9,7 @@ from gx10.closure import closure
 from gx10.settings import Cluster
 
 from . import units
-from .description import Description
+from .description import Description, once
 from .generation import digest
 from .templates import render
 
@@ -39,6 +39,7 @@ def ray_unit(cluster: Cluster, host: str) -> str:
     return "ray-head.service" if host == cluster.head else "ray-worker.service"
 
 
+@once
 def ray_files(description: Description, host: str) -> tuple[GangFile, ...]:
     """Unit and environment of Ray on a host."""
     cluster = description.cluster
@@ -68,6 +69,7 @@ def ray_files(description: Description, host: str) -> tuple[GangFile, ...]:
     return (GangFile(f"{UNITS}/{unit}", text), GangFile(RAY_ENVIRONMENT, environment))
 
 
+@once
 def engine_files(description: Description) -> tuple[GangFile, ...]:
     """Unit, environment and fallbacks of the engine on the head."""
     cluster, gx10 = description.cluster, description.recipe.gx10
@@ -120,6 +122,7 @@ def fallback_path(number: int) -> str:
     return f"/etc/gx10/fallback-{number}.conf"
 
 
+@once
 def supervisor_files(description: Description, host: str) -> tuple[GangFile, ...]:
     """Unit and configuration of the supervisor on a host; they may change without a restart of the gang."""
     cluster, gx10 = description.cluster, description.recipe.gx10
@@ -173,6 +176,7 @@ def supervisor_digest(description: Description, host: str) -> str:
     return told["digest"]
 
 
+@once
 def configuration(description: Description) -> str:
     """Digest of the image's inputs and of every file of the gang on every host: all but the weights."""
     files = {

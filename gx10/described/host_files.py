@@ -13,7 +13,7 @@ from gx10_host import ENTRY
 from gx10.closure import closure
 from gx10.settings import Cluster
 
-from .description import Description
+from .description import Description, once
 from .generation import digest
 from .templates import render
 
@@ -39,6 +39,7 @@ class Service:
     digest: str
 
 
+@once
 def programs(description: Description) -> dict[str, bytes]:
     """The hosts' package with its entry, by path on the host."""
     return _programs(description.project)
@@ -88,6 +89,7 @@ def image_policy_file(description: Description) -> bytes:
     return (json.dumps(policy, indent=2, sort_keys=True) + "\n").encode()
 
 
+@once
 def share(description: Description, host: str) -> Service:
     """The read-only share of weights and archives, bound to the host's fabric addresses."""
     cluster = description.cluster
@@ -102,6 +104,7 @@ def share(description: Description, host: str) -> Service:
     return _service(description, SHARE_UNIT, "/etc/gx10/share.conf", values, texts)
 
 
+@once
 def firewall(description: Description) -> Service:
     """The table that keeps the gang's control ports on the fabric."""
     cluster = description.cluster

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from . import gang_files, host_files, units, watch_files
-from .description import Description
+from .description import Description, once
 from .placed import unit_names
 
 HOST_SERVICES = ("docker.service", "containerd.service", "ssh.service")
@@ -32,6 +32,7 @@ FIREWALL_TABLE = "inet gx10"
 DAEMON, DAEMON_FILES = "docker.service", ("/etc/docker/daemon.json",)
 
 
+@once
 def live_question(description: Description, name: str) -> dict[str, Any]:
     """What is asked about everything that runs on a host."""
     cluster = description.cluster
@@ -53,6 +54,7 @@ def live_question(description: Description, name: str) -> dict[str, Any]:
     }
 
 
+@once
 def filter_question(description: Description, name: str) -> dict[str, Any]:
     """What is asked about packet filters on a host: the first packets of everything that must pass."""
     cluster = description.cluster

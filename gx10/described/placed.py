@@ -14,7 +14,7 @@ from gx10_host import ENTRY
 from gx10.drift.classes import Drift
 
 from . import gang_files, host_files, watch_files
-from .description import Description
+from .description import Description, once
 from .project import applied_file, deployed_files, project_archive
 
 TITLE = "gx10"
@@ -67,6 +67,7 @@ class Placed:
         return self.kind in {Kind.UNIT, Kind.TIMER} and bool(self.value)
 
 
+@once
 def unit_names(description: Description, host: str) -> tuple[str, ...]:
     """Units and timers of this package on a host, in the order in which they start."""
     cluster = description.cluster
@@ -75,6 +76,7 @@ def unit_names(description: Description, host: str) -> tuple[str, ...]:
     return (host_files.SHARE_UNIT, host_files.FIREWALL_UNIT, *gang, gang_files.GANG_UNIT, *own)
 
 
+@once
 def on_host(description: Description, host: str) -> tuple[Placed, ...]:
     """Files and directories of a host beside those of the gang and of the reconciler."""
     cluster = description.cluster
@@ -96,6 +98,7 @@ def on_host(description: Description, host: str) -> tuple[Placed, ...]:
     )
 
 
+@once
 def of_gang(description: Description, host: str) -> tuple[Placed, ...]:
     """Files of the gang on a host."""
     described = gang_files.ray_files(description, host)
@@ -105,6 +108,7 @@ def of_gang(description: Description, host: str) -> tuple[Placed, ...]:
     return tuple(_file(file.path, file.content, file.mode, Drift.GANG) for file in described)
 
 
+@once
 def of_reconciler(description: Description, host: str) -> tuple[Placed, ...]:
     """Files of the reconciler on its host that are described by their content."""
     if not _watches(description, host):

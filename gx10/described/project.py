@@ -18,7 +18,7 @@ from gx10.settings import Cluster
 from gx10.settings.load import MARK
 
 from . import watch_files
-from .description import Description
+from .description import Description, once
 from .generation import digest
 
 PARTS = ("gx10", "tasks", "deploys", "templates", "files", "recipes", "images", "tests/nodes")
@@ -33,6 +33,7 @@ def _project_files(project: Path) -> dict[str, bytes]:
     return {name: (project / name).read_bytes() for name in sorted(_names(project))}
 
 
+@once
 def project_files(description: Description) -> dict[str, bytes]:
     """Every file of the project that a deploy of this cluster reads, by its path.
 
@@ -51,6 +52,7 @@ def project_files(description: Description) -> dict[str, bytes]:
     }
 
 
+@once
 def deployed_files(description: Description) -> dict[str, bytes]:
     """The project as it stands on the reconciler's host, which logs in with a key of its own."""
     if archive := _archive(description):
@@ -60,6 +62,7 @@ def deployed_files(description: Description) -> dict[str, bytes]:
     return files | watch_files.distribution(description.project)
 
 
+@once
 def project_archive(description: Description) -> bytes:
     """The same in one file."""
     return _archive(description) or watch_files.archived(deployed_files(description))
@@ -79,6 +82,7 @@ def cluster_text(cluster: Cluster, access: dict[str, object] | None) -> bytes:
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode()
 
 
+@once
 def description_digest(description: Description) -> str:
     """16 hex digits over everything described."""
     files = project_files(description)

@@ -24,6 +24,7 @@ from typing_extensions import Unpack, override
 
 from .invocation import ending
 from .journal import watch
+from .pyinfra_costs import spare
 
 if TYPE_CHECKING:
     from pyinfra.api.arguments import ConnectorArguments
@@ -77,6 +78,7 @@ class Proxied(socket.socket):
 
 
 client.ProxyCommand = Proxied  # type: ignore[misc, assignment]
+spare()
 
 
 class Gx10Connector(SSHConnector):
