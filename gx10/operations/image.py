@@ -42,7 +42,7 @@ GC_PROGRAM = (ENTRY, "images")
 NO_BUILD = "GX10_NO_BUILD"
 """Environment variable: where it is set, an image that no host and no archive holds is refused instead of built."""
 BUILD_SECONDS = 7200
-"""Upper bound of one build; the bench document's took 10 minutes."""
+"""Upper bound of one build; that of the four-GX10 benchmark took 10 minutes."""
 
 
 @dataclass(frozen=True)

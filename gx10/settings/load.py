@@ -91,7 +91,7 @@ def cluster_name() -> str:
 def load(name: str | None = None, project: Path = PROJECT) -> Loaded:
     """Load a cluster by name with its recipe and image; raises SettingsError with every problem found.
 
-    The rules that span files and the engine's command are `gx10.engine.checked`'s, which builds on this.
+    It judges each file by itself. The rules that span files and the engine's command build on what it loads.
     """
     return read(name, project).loaded()
 

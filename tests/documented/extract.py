@@ -26,6 +26,10 @@ PROMPT = re.compile(r"^root@(?P<host>\S+)# (?P<typed>.+)$")
 COMMENT = re.compile(r"\s{2,}# .*$")
 SETTING = re.compile(r"^[\w.]+: (\{.*\}|[A-Z]+)$")
 RUNBOOKS = "docs/runbooks"
+PAGES = (
+    "README.md", "docs/own-cluster.md", "docs/day-two.md", "docs/measurements.md", "docs/lab.md", "docs/report.md",
+)  # fmt: skip
+"""Pages whose commands are typed, beside the runbooks."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ Found = TypeVar("Found", Command, Quote)
 
 def documents(project: Path = PROJECT) -> list[Path]:
     """The pages whose commands are typed."""
-    pages = [project / name for name in ("README.md", "docs/lab.md", "docs/report.md")]
+    pages = [project / name for name in PAGES]
     return [*pages, *sorted((project / RUNBOOKS).glob("*.md"))]
 
 

@@ -19,9 +19,10 @@ PAGE = PROJECT / "docs/documented-commands.md"
 HEAD = """\
 # Every documented command, typed
 
-Written by `make docs-commands`: it takes every command from README, the lab's page, the page on reports and the
-runbooks, brings the lab into the situation that the page describes, types it as it stands there, and holds its exit
-status and what the page says it shows. {count} commands in {situations} situations; {off} cannot be typed on the lab.
+Written by `make docs-commands`: it takes every command from README, from the pages on a cluster of one's own, day two,
+measurements, the lab and reports, and from the runbooks, brings the lab into the situation that the page describes,
+types it as it stands there, and holds its exit status and what the page says it shows. {count} commands in {situations}
+situations; {off} cannot be typed on the lab.
 
 *Status* is the exit status, *seconds* are of the lab, *commit* is what was typed there. {open}
 """

@@ -31,16 +31,16 @@ def test_a_second_run_changes_nothing_and_its_dry_run_says_so(first_deploy: Firs
     assert (run.status, run.changed) == (0, set())
 
 
-def test_the_engine_runs_the_missions_command_line_with_only_the_model_path_differing(
+def test_the_engine_runs_nemotrons_command_line_with_only_the_model_path_differing(
     first_deploy: FirstDeploy,
 ) -> None:
     assert first_deploy.run.status == 0
     told = Lab.for_checkout(PROJECT).run("gx10-1", "docker", "container", "inspect", ENGINE_CONTAINER).stdout
     runs = json.loads(told)[0]["Config"]["Cmd"]
     recipe, file = load_recipe("nemotron-3-ultra-nvfp4", PROJECT)
-    mission = render(recipe, file, {"model_path": runs[2]}, [])
-    assert mission is not None
-    assert tuple(runs) == mission.argv
+    nemotron = render(recipe, file, {"model_path": runs[2]}, [])
+    assert nemotron is not None
+    assert tuple(runs) == nemotron.argv
 
 
 def test_every_node_passes_its_checks(first_deploy: FirstDeploy) -> None:

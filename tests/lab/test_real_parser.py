@@ -1,4 +1,4 @@
-"""vLLM's own argument parser takes the mission's command, and agrees with the package's reading of every spelling."""
+"""vLLM's own argument parser takes Nemotron's command, and agrees with the package's reading of every spelling."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def ours(line: str) -> Any:  # noqa: ANN401 - a Command
     return parse(["vllm", "serve", "/m", *shlex.split(line)], known)
 
 
-def test_vllm_takes_the_missions_command(answers: dict[str, dict[str, Any]]) -> None:
+def test_vllm_takes_nemotrons_command(answers: dict[str, dict[str, Any]]) -> None:
     line = shlex.join(check("lab").argv[3:])
     assert "error" not in answers[line]
     assert answers[line]["values"]["gpu_memory_utilization_gb"] == 108

@@ -21,6 +21,10 @@ RUNBOOKS = sorted(page for page in (PROJECT / "docs/runbooks").glob("*.md") if p
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^(?: {4,}|\t)(.+)$|`([^`\n]+)`", re.MULTILINE)
 FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MOST_WORDS_OF_README = 1000
+"""What a newcomer reads in five minutes."""
+PICTURE_OR_CODE = re.compile(r"^```.*?^```$|^(?: {4,}|\t)[^\n]*$", re.MULTILINE | re.DOTALL)
+TARGET = re.compile(r"\]\([^)]*\)")
 FILE = re.compile(r"(?<![\w./~$@:-])((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|md|yaml|toml|lock))(?![\w/*]|\.\w)")
 
 
@@ -60,6 +64,52 @@ def test_every_relative_link_resolves(page: Path) -> None:
         assert target.exists(), f"{name(page)} links to {link}, which does not exist"
         if anchor:
             assert anchor in anchors(target), f"{name(page)} links to {link}, and {name(target)} has no such heading"
+
+
+def words(text: str) -> int:
+    """Words that a reader of a page reads: no code blocks, no picture, no targets of links; tables count."""
+    return len(re.findall(r"\S*\w\S*", TARGET.sub("]", PICTURE_OR_CODE.sub("", text))))
+
+
+def test_readme_is_read_in_five_minutes() -> None:
+    assert words((PROJECT / "README.md").read_text(encoding="utf-8")) <= MOST_WORDS_OF_README
+
+
+def test_words_are_counted_in_text_and_tables_and_not_in_code() -> None:
+    text = "# One\n\ntwo [three](four.md#five)\n\n```\nsix\n```\n\n    seven\n\n| eight | `nine ten` |\n| --- | --- |\n"
+    assert words(text) == 6
+
+
+def test_every_page_that_a_program_or_a_description_names_exists() -> None:
+    folders = ("gx10", "tasks", "files", "templates", "recipes", "images", "clusters", "scripts")
+    texts = [path for folder in folders for path in (PROJECT / folder).rglob("*") if path.is_file()]
+    texts = [path for path in texts if "__pycache__" not in path.parts]
+    named = [
+        (path, page)
+        for path in [*texts, PROJECT / "Makefile", PROJECT / "pyproject.toml"]
+        for page in re.findall(r"\bdocs/[\w./-]+\.md\b", path.read_text(encoding="utf-8"))
+    ]
+    assert named
+    for path, page in named:
+        assert (PROJECT / page).is_file(), f"{name(path)} names {page}, which does not exist"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_page_calls_the_benchmark_and_its_model_by_their_names(page: Path) -> None:
+    assert not re.search(r"(?i)\bmission\b|\bbench(?:mark)? document\b", page.read_text(encoding="utf-8"))
+
+
+def test_every_figure_says_how_when_at_what_and_where_it_was_measured() -> None:
+    text = (PROJECT / "docs/measurements.md").read_text(encoding="utf-8").partition("## The four-GX10 benchmark")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row[0].startswith(("figure", "---"))]
+    assert rows
+    for row in rows:
+        assert len(row) == 6, row
+        assert re.fullmatch(r"by hand|(`[^`]+`(, )?)+", row[2]), row
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", row[3]), row
+        assert re.fullmatch(r"[0-9a-f]{7,12}", row[4]), row
+        assert row[5] in ("lab", "machine"), row
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

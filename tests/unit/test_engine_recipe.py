@@ -1,4 +1,4 @@
-"""The mission's recipe renders to the validated launch configuration, token by token."""
+"""Nemotron's recipe renders to the validated launch configuration, token by token."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ DOCUMENT_ENVIRONMENT = [
     ("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"),
 ]
 
-MISSION = "nemotron-3-ultra-nvfp4"
+NEMOTRON = "nemotron-3-ultra-nvfp4"
 LAB = "lab-nemotron-3-ultra"
 
 
@@ -65,45 +65,45 @@ def rendered(recipe: Recipe, mount: str = "/root/.cache/huggingface") -> tuple[s
     return words.argv
 
 
-def test_the_mission_recipe_renders_the_documented_command() -> None:
-    recipe, _ = load_recipe(MISSION)
+def test_nemotron_recipe_renders_the_documented_command() -> None:
+    recipe, _ = load_recipe(NEMOTRON)
     assert list(rendered(recipe)) == shlex.split(joined_lines(DOCUMENT_COMMAND))
 
 
-def test_the_mission_recipe_gives_the_documented_environment_in_its_order() -> None:
-    recipe, _ = load_recipe(MISSION)
+def test_nemotron_recipe_gives_the_documented_environment_in_its_order() -> None:
+    recipe, _ = load_recipe(NEMOTRON)
     assert list((OFFLINE | recipe.env).items()) == DOCUMENT_ENVIRONMENT
     handed_over = environment(recipe)
     assert list(handed_over.items())[: len(DOCUMENT_ENVIRONMENT)] == DOCUMENT_ENVIRONMENT
 
 
 def test_what_this_package_adds_to_the_documented_environment_is_one_timeout() -> None:
-    recipe, _ = load_recipe(MISSION)
+    recipe, _ = load_recipe(NEMOTRON)
     assert recipe.gx10.environment == {"VLLM_ENGINE_READY_TIMEOUT_S": str(recipe.gx10.start_timeout_seconds)}
 
 
 def test_the_lab_serves_the_same_command_with_another_model_path() -> None:
-    mission, lab = (rendered(load_recipe(name)[0]) for name in (MISSION, LAB))
-    assert mission[:2] + mission[3:] == lab[:2] + lab[3:]
+    nemotron, lab = (rendered(load_recipe(name)[0]) for name in (NEMOTRON, LAB))
+    assert nemotron[:2] + nemotron[3:] == lab[:2] + lab[3:]
     assert lab[2] == "/root/.cache/huggingface/tiny-qwen3-moe"
 
 
 def test_the_lab_expects_no_prediction_of_tokens() -> None:
-    mission, lab = (load_recipe(name)[0] for name in (MISSION, LAB))
-    assert any(line.per_rank for line in mission.gx10.boot_lines)
+    nemotron, lab = (load_recipe(name)[0] for name in (NEMOTRON, LAB))
+    assert any(line.per_rank for line in nemotron.gx10.boot_lines)
     assert lab.gx10.boot_lines == ()
 
 
-def test_the_mission_recipe_keeps_to_the_schema_it_is_shared_in() -> None:
-    recipe, _ = load_recipe(MISSION)
+def test_nemotron_recipe_keeps_to_the_schema_it_is_shared_in() -> None:
+    recipe, _ = load_recipe(NEMOTRON)
     schema = {"recipe_version", "name", "description", "model", "container", "mods", "defaults", "env", "command"}
     schema |= {"build_args", "cluster_only", "solo_only"}
     assert set(Recipe.model_fields) - schema == {"gx10"}
     assert recipe.recipe_version == "1"
 
 
-def test_every_limit_of_the_mission_names_its_pitfall() -> None:
-    limits = load_recipe(MISSION)[0].gx10.limits
+def test_every_limit_of_nemotron_names_its_pitfall() -> None:
+    limits = load_recipe(NEMOTRON)[0].gx10.limits
     values = {name: getattr(limits, name) for name in type(limits).model_fields}
     assert {name: limit.value for name, limit in values.items()} == {
         "context_tokens": 262144,

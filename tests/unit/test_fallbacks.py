@@ -26,7 +26,7 @@ def with_ladder(project: GoodProject, *fallbacks: dict[str, Any]) -> GoodProject
     return project
 
 
-def test_the_mission_gives_up_in_the_order_of_the_bench() -> None:
+def test_nemotron_gives_up_in_the_order_of_the_benchmark() -> None:
     ladder = check("lab").fallbacks
     assert [rung.name.split()[0] for rung in ladder] == ["without", "four", "two", "106", "105"]
     assert all("--speculative-config" not in rung.argv for rung in ladder)

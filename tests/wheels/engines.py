@@ -18,7 +18,7 @@ from gx10.settings import PROJECT
 
 HERE = Path(__file__).parent
 MODS = PROJECT / "files/image/mods"
-#: No requirement of vLLM, but of the mission's command line.
+#: No requirement of vLLM, but of Nemotron's command line.
 RAY = "ray==2.55.1"
 #: What vLLM's kernels import of the driver, which a machine without a GPU does not have.
 DRIVER = ("cuGetProcAddress_v2", "cuPointerGetAttribute", "cuTensorMapEncodeTiled")

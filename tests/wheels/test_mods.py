@@ -37,15 +37,15 @@ def engine(request: pytest.FixtureRequest, scratch: Path) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def mission(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The mission's command line, from the model on, with a model of its shape."""
+def nemotron(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Nemotron's command line, from the model on, with a model of its shape."""
     return [str(engines.model(tmp_path_factory.mktemp("model") / "ultra")), *check("lab").argv[3:]]
 
 
 @pytest.fixture(scope="session")
-def configured(engine: Engine, mission: list[str]) -> dict[str, Any]:
-    """The engine's whole configuration for the mission's command line, and what the mods proved on the way."""
-    return engine.configured(*mission)
+def configured(engine: Engine, nemotron: list[str]) -> dict[str, Any]:
+    """The engine's whole configuration for Nemotron's command line, and what the mods proved on the way."""
+    return engine.configured(*nemotron)
 
 
 def test_the_memory_mod_fits_strictly(engine: Engine) -> None:
@@ -68,7 +68,7 @@ def test_108_gib_are_requested_exactly_and_a_tight_host_is_refused(configured: d
     assert "exclude each other" in proof["refuses_both_budgets"]
 
 
-def test_the_missions_command_configures_the_whole_engine_on_a_gb10(configured: dict[str, Any]) -> None:
+def test_nemotrons_command_configures_the_whole_engine_on_a_gb10(configured: dict[str, Any]) -> None:
     expected = {
         "device": "NVIDIA GB10",
         "architecture": "NemotronHForCausalLM",
@@ -83,9 +83,9 @@ def test_the_missions_command_configures_the_whole_engine_on_a_gb10(configured: 
     assert {key: configured[key] for key in expected} == expected
 
 
-def test_without_the_mod_the_flag_is_unknown(scratch: Path, mission: list[str]) -> None:
+def test_without_the_mod_the_flag_is_unknown(scratch: Path, nemotron: list[str]) -> None:
     (scratch / "no-mods").mkdir()
-    done = engines.copied(VERSIONS[-1], scratch / "bare", scratch / "no-mods").configure(*mission)
+    done = engines.copied(VERSIONS[-1], scratch / "bare", scratch / "no-mods").configure(*nemotron)
     assert done.returncode != 0
     assert "unrecognized arguments: --gpu-memory-utilization-gb" in done.stderr
 
