@@ -9,6 +9,7 @@ NO_VERDICT = f"{NOTHING} There is no verdict: type it again."
 
 SENTENCES = {
     "chat": "Nothing was changed; the engine may go on with its answer for a moment.",
+    "completion": NOTHING,
     "diff": NOTHING,
     "history": NOTHING,
     "images build": "What the deploy said above holds; `gx10 images build` continues it.",

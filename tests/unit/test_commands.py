@@ -19,7 +19,7 @@ from gx10.access import access_files, remote
 from gx10.access.access_files import missing_files
 from gx10.access.lock import LockUnknownError
 from gx10.access.remote import Answer
-from gx10.cli import interrupted, last_description, reconcile_commands
+from gx10.cli import interrupted, last_description, reconcile, unlock
 from gx10.day_two import images
 from gx10.described.description import Description, describe
 from gx10.settings import PROJECT, SettingsError
@@ -154,9 +154,9 @@ def switched(checkout: Path) -> Path:
 def serves(checkout: Path, stuck: str) -> list[str]:
     """`gx10 serve NEW` with that pyinfra, as words."""
     program = (
-        "import sys, gx10.cli.model_commands as m, gx10.cli.pyinfra_command as p, gx10.cli as cli\n"
+        "import sys, gx10.cli.serve as m, gx10.cli.pyinfra_command as p, gx10.cli as cli\n"
         f"p.sys = type('Fake', (), {{'executable': {str(checkout / 'bin/python')!r}}})\n"
-        "m._verified = lambda description: print('verified', description.cluster.recipe, flush=True) or 0\n"
+        "m.verified = lambda description: print('verified', description.cluster.recipe, flush=True) or 0\n"
         "cli.main()\n"
     )
     return ["env", f"STUCK={stuck}", sys.executable, "-c", program, "serve", NEW]
@@ -236,20 +236,20 @@ def test_a_reason_that_is_too_short_is_refused_by_its_rule(described: Descriptio
 
 
 def test_breaking_the_lock_starts_no_run(described: Description, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile_commands, "broken", lambda _: "ada@desk, process 4711")
-    monkeypatch.setattr(reconcile_commands, "locked", lambda *_: pytest.fail("a run began"))
+    monkeypatch.setattr(unlock, "broken", lambda _: "ada@desk, process 4711")
+    monkeypatch.setattr(reconcile, "locked", lambda *_: pytest.fail("a run began"))
     assert typed("unlock").output == "Took the lock from ada@desk, process 4711.\n"
     assert "No such option" in typed("reconcile", "--break-lock").output
 
 
 def test_a_lock_that_nobody_holds_or_tells_of_is_said(described: Description, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile_commands, "broken", lambda _: "")
+    monkeypatch.setattr(unlock, "broken", lambda _: "")
     assert "Nobody holds the lock on gx10-1" in typed("unlock").output
 
     def silent(_: Description) -> str:
         raise LockUnknownError("gx10-1 cannot be asked for its lock: timed out")
 
-    monkeypatch.setattr(reconcile_commands, "broken", silent)
+    monkeypatch.setattr(unlock, "broken", silent)
     assert (typed("unlock").exit_code, "cannot be asked" in typed("unlock").output) == (1, True)
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from gx10.access import remote
 from gx10.access.remote import Answer
-from gx10.cli import gang_commands, main
+from gx10.cli import logs, main, supervisor
 from gx10.described.description import Description, describe
 
 
@@ -39,8 +39,8 @@ def test_lines_of_all_hosts_stand_in_the_order_of_time_and_a_silent_host_is_name
         "gx10-3": Answer("gx10-3", reason="unreachable: no route"),
     }
     monkeypatch.setattr(remote, "run", lambda _description, host, _words, seconds: told[host])
-    entries, silent = gang_commands.journal(description, tuple(told), "", "-1h")
-    lines = [gang_commands.line_of(one) for one in entries]
+    entries, silent = logs.journal(description, tuple(told), "", "-1h")
+    lines = [logs.line_of(one) for one in entries]
     assert [line.split()[-1] for line in lines] == ["first", "sec\ufffdond", "third"]
     assert lines[0] == "1970-01-01T00:00:01.000000Z gx10-1 gx10-gang - first"
     assert lines[1].split()[1:4] == ["gx10-2", "ray", "abc.7"]
@@ -51,7 +51,7 @@ def test_lines_of_all_hosts_stand_in_the_order_of_time_and_a_silent_host_is_name
     ("wanted", "shown"), [("", True), ("abc", True), ("abc.7", True), ("abc.8", False), ("x", False)]
 )
 def test_logs_are_narrowed_down_to_a_generation_or_a_life(wanted: str, shown: bool) -> None:
-    assert gang_commands.of_generation(LIFE, wanted) is shown
+    assert logs.of_generation(LIFE, wanted) is shown
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_verbs_ask_the_heads_programs_and_pass_their_status_on(
         asked.append(argv)
         return subprocess.CompletedProcess(argv, status, "", "")
 
-    monkeypatch.setattr(gang_commands.subprocess, "run", run)
+    monkeypatch.setattr(supervisor.subprocess, "run", run)
     done = CliRunner().invoke(main, command)
     assert done.exit_code == passed_on
     assert asked[0][-2:] == ["10.77.0.11", words]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from gx10.cli import image_commands, main
+from gx10.cli import images, main
 from gx10.described.image_inputs import ImageInputs, PinError, image_inputs, pins
 from gx10.lab.kit.wheel import Wheel
 from gx10.pins import held as pinning
@@ -279,8 +279,8 @@ def test_locking_shows_the_difference_and_writes_nothing_else(tmp_path: Path, mo
     project = copy_of_the_project(tmp_path)
     before = (project / "images/vllm-node.lock").read_text()
     after = before.replace("ray==2.55.1 ", "ray==2.55.2 ")
-    monkeypatch.setattr(image_commands, "PROJECT", project)
-    monkeypatch.setattr(image_commands, "lock", lambda *_: {"images/vllm-node.lock": after})
+    monkeypatch.setattr(images, "PROJECT", project)
+    monkeypatch.setattr(images, "lock", lambda *_: {"images/vllm-node.lock": after})
     told = CliRunner().invoke(main, ["images", "lock", "vllm-node"])
     assert told.exit_code == 0
     assert re.search(r"^-ray==2\.55\.1 .*\n\+ray==2\.55\.2 ", told.output, re.MULTILINE)

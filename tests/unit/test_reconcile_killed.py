@@ -20,8 +20,9 @@ SECONDS = 60
 DRIVER = """
 import contextlib, os, pathlib, signal, sys, time
 from gx10.access import access_files
-from gx10.cli import reconcile_commands as commands
+from gx10.cli import reconcile as verb
 from gx10.access.lock import Locked
+from gx10.reconcile.history import History
 from gx10.reconcile.memory import Memory
 from gx10.reconcile.night import Night
 from tests.unit.test_reconcile_night import RESTART, World, thing
@@ -71,7 +72,7 @@ def night(description, report, directory, descriptors):
     return Night(description.cluster, world, directory, report, Memory(), start_seconds=1, any_time=True)
 
 
-begin = commands.History.begin
+begin = History.begin
 
 
 def interrupted(self, now):
@@ -82,11 +83,11 @@ def interrupted(self, now):
 
 access_files.missing_files = lambda _: None  # no host is asked
 if step == "begin":
-    commands.History.begin = interrupted
-commands._night = night
-commands.locked = lambda *_: contextlib.nullcontext(Locked("", ()))
+    History.begin = interrupted
+verb.night_of = night
+verb.locked = lambda *_: contextlib.nullcontext(Locked("", ()))
 sys.argv = ["gx10", "--any-time"]
-commands.reconcile()
+verb.reconcile()
 """
 
 

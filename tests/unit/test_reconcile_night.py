@@ -409,8 +409,8 @@ def test_a_run_that_dies_leaves_a_report_that_says_failed(night: Callable[..., R
 def test_metrics_tell_hosts_classes_and_statuses_only(night: Callable[..., Report]) -> None:
     told = night(World([thing(), thing(Drift.REPORT, "Live | Look", "gx10-2"), RESTART], is_idle=False))
     text = metrics(told, NOW)
-    assert 'gx10_drift_items{cluster="lab",host="gx10-2",class="report"} 1' in text
-    assert 'gx10_drift_items{cluster="lab",host="gx10-3",class="heal"} 0' in text
+    assert 'gx10_drift_items{class="report",cluster="lab",host="gx10-2"} 1' in text
+    assert 'gx10_drift_items{class="heal",cluster="lab",host="gx10-3"} 0' in text
     assert 'gx10_applied_items{cluster="lab",host="gx10-3"} 1' in text
     assert 'gx10_restart_pending{cluster="lab"} 1' in text
     assert 'gx10_run_status{cluster="lab",status="drifted"} 1' in text

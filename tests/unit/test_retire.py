@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gx10.access.remote import Answer
-from gx10.cli import retire_commands
+from gx10.cli import retire as retire_commands
 from gx10.day_two import retirement
 from gx10.day_two.retirement import NOTHING, RetireError, Standing, Target, partition_words
 from gx10.described.description import describe

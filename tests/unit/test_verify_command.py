@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from gx10 import cli
 from gx10.access.remote import Answer
-from gx10.cli import verify_command
+from gx10.cli import verify as verify_command
 from gx10.settings import PROJECT
 
 from .good_project import GoodProject
@@ -92,7 +92,7 @@ def test_ctrl_c_while_checks_run_is_a_sentence_and_130(tmp_path: Path) -> None:
         "import time, pathlib\ndef test_slow():\n    print('checks run')\n    time.sleep(60)\n"
     )
     program = (
-        "import pathlib, gx10.cli.verify_command as v, gx10.cli as cli\n"
+        "import pathlib, gx10.cli.verify as v, gx10.cli as cli\n"
         "from types import SimpleNamespace\n"
         f"v.described = lambda: SimpleNamespace(project=pathlib.Path({str(tmp_path)!r}))\n"
         "v._silent = lambda _: {}\n"

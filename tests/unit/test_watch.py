@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from gx10 import cli
+from gx10.cli import copied as copied_project
 from gx10.described import watch_files
 from gx10.described.description import Description, describe
 from gx10.described.project import (
@@ -155,7 +156,7 @@ def test_a_verb_that_changes_the_description_is_refused_in_the_copy(
 ) -> None:
     copied(description, tmp_path / "project")
     for verb in (["serve", "lab-other"], ["lab", "up"], ["images", "lock"]):
-        monkeypatch.setattr(cli, "PROJECT", tmp_path / "project")
+        monkeypatch.setattr(copied_project, "PROJECT", tmp_path / "project")
         ended = CliRunner().invoke(cli.main, verb)
         assert ended.exit_code == 64, ended.output
         assert (

@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily
+
 from gx10.drift.classes import Drift
 from gx10.drift.classify import Decision
 from gx10.drift.verdict import Status
@@ -41,15 +44,24 @@ HELP = {
 
 def metrics(report: Report, last_success: datetime | None) -> str:
     """The text of the file. Labels are hosts, classes and statuses only, so that their number is bounded."""
-    samples: dict[str, list[str]] = {name: [] for name in HELP}
+    # Families of this run's own: the client's registry is for a process that is asked, and has this process's numbers.
+    families: dict[str, GaugeMetricFamily] = {}
     for name, labels, value in _samples(report, last_success):
-        told = ",".join(f'{key}="{_escaped(text)}"' for key, text in {"cluster": report.cluster, **labels}.items())
-        samples[name].append(f"{name}{{{told}}} {value:g}" if value < 1e6 else f"{name}{{{told}}} {value:.3f}")
-    lines: list[str] = []
-    for name, said in samples.items():
-        if said:
-            lines += [f"# HELP {name} {HELP[name]}", f"# TYPE {name} gauge", *said]
-    return "\n".join(lines) + "\n"
+        named = {"cluster": report.cluster, **labels}
+        family = families.setdefault(name, GaugeMetricFamily(name, HELP[name], labels=list(named)))
+        family.add_metric(list(named.values()), value)
+    return generate_latest(_Families([families[name] for name in HELP if name in families])).decode()
+
+
+class _Families:
+    """What the client writes down, in this order."""
+
+    def __init__(self, families: list[GaugeMetricFamily]) -> None:
+        self.families = families
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """Every family, as the client asks for them."""
+        return self.families
 
 
 def _samples(report: Report, last_success: datetime | None) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -95,7 +107,3 @@ def _samples(report: Report, last_success: datetime | None) -> Iterator[tuple[st
     if report.health_after.completion is not None or report.health_after.serving is False:
         yield "gx10_canary_ok", {}, float(bool(report.health_after.completion))
         yield "gx10_canary_seconds", {}, report.health_after.completion_seconds
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,4 +1,4 @@
-"""`gx10 models`: what lies in the model roots, what may go, and whether it is right. `gx10 serve`: another model."""
+"""`gx10 models`: what lies in the model roots, what may go, and whether it is right."""
 
 from __future__ import annotations
 
@@ -10,30 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from gx10_host import ENTRY
-from gx10_host.exits import DAMAGED
 from rich.console import Console
 from rich.table import Table
 
 from gx10.access.remote import Answer, run_all
-from gx10.described.description import STAGED, described_by_environment
-from gx10.interrupts import Interrupted
-from gx10.settings import SettingsError
-from gx10.weights import switch
-from gx10.weights.choice import Choice
+from gx10.drift.verdict import DRIFT, ERROR, IN_SYNC, USAGE
 from gx10.weights.policy import all_recipes, policy
 
-from . import DRIFT, ERROR, IN_SYNC, USAGE, described
+from .described import described
 from .pyinfra_command import deployed
+from .weights_check import verified
 
 if TYPE_CHECKING:
     from gx10.described.description import Description
 
 GB = 1e9
 PARTITION = (ENTRY, "weights")
-CONTENT = (ENTRY, "content")
-MANIFEST = ".gx10-manifest.json"
-VERIFY_SECONDS = 12 * 3600
-"""Longest check of one host: 700 GiB at 17 MB/s."""
 
 
 @click.group()
@@ -121,86 +113,7 @@ def fetch() -> None:
 @click.option("--nights", type=click.IntRange(1, 366), help="Hash tonight's of so many parts.")
 def verify(full: bool, sample: str | None, nights: int | None) -> None:
     """Check the served weights on every host: 0 right, 2 something is damaged, 1 a host that cannot tell."""
-    sys.exit(_verified(described(), full=full, sample=sample, nights=nights))
-
-
-def _verified(
-    description: Description, *, full: bool = False, sample: str | None = None, nights: int | None = None
-) -> int:
-    """Check the weights of a description on every host, and say of each how they are."""
-    root = description.model_directory
-    words = [*CONTENT, "verify", "--manifest", f"{root}/{MANIFEST}", "--in", root]
-    words += ["--full"] if full else []
-    words += ["--sample", sample] if sample else []
-    words += ["--nights", str(nights)] if nights else []
-    answers = run_all(description, lambda _: words, description.cluster.hosts, VERIFY_SECONDS)
-    for host, answer in answers.items():
-        last = answer.value.strip().splitlines()[-1:] if answer.ok else [answer.reason]
-        click.echo(f"{host}: {last[0] if last else 'every file is proven'}", err=not answer.ok)
-    damaged = [answer for answer in answers.values() if answer.status == DAMAGED]
-    if any(not answer.ok and answer not in damaged for answer in answers.values()):
-        return ERROR
-    return DRIFT if damaged else IN_SYNC
-
-
-@click.command()
-@click.argument("recipe")
-def serve(recipe: str) -> None:
-    """Serve another recipe: stage it beside what is served, check it, then restart the gang once.
-
-    The recipe's name is written into the cluster file, where it is described, once everything is in place. Until then
-    nothing that describes the cluster has changed, whatever ends this.
-    """
-    description = described()
-    cluster, file = description.cluster.name, description.loaded.cluster_file
-    choice = Choice(description.project / file)
-    before = choice.recipe
-    if left := switch.left_half_way(cluster, file, before):
-        click.echo(left, err=True)
-    try:
-        wanted = described_by_environment(recipe)
-        choice.changed(recipe)
-    except (SettingsError, ValueError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(USAGE)
-    try:
-        with switch.switching(cluster, before, recipe):
-            status = _switched(description, wanted, choice, recipe)
-    except switch.UnderWayError as error:
-        click.echo(str(error), err=True)
-        sys.exit(ERROR)
-    sys.exit(status)
-
-
-def _switched(description: Description, wanted: Description, choice: Choice, recipe: str) -> int:
-    """Stage, check, describe and deploy; says what holds where one of them does not come to its end."""
-    cluster, file, before = description.cluster.name, description.loaded.cluster_file, choice.recipe
-    unchanged = f"{before} is served as before, and {file} still names it."
-    half_way = (
-        f"{file} names {recipe}, and {before} may still be served: `pyinfra inventory.py deploy.py` finishes the "
-        f"switch, `gx10 serve {before}` goes back."
-    )
-    click.echo(f"{recipe} is staged; {before} is served meanwhile.")
-    try:
-        if status := deployed(description, "deploys/stage.py", {STAGED: recipe}) or _verified(wanted):
-            switch.done(cluster)
-            click.echo(unchanged, err=True)
-            return status
-    except Interrupted as interrupted:
-        switch.done(cluster)
-        interrupted.sentence = f"{unchanged} `gx10 serve {recipe}` goes on with it."
-        raise
-    try:
-        choice.write(choice.changed(recipe))
-        click.echo(f"{file}: recipe {before} -> {recipe}")
-        if status := deployed(description, "deploy.py"):
-            click.echo(half_way, err=True)
-            return status
-    except Interrupted as interrupted:
-        interrupted.sentence = half_way
-        raise
-    switch.done(cluster)
-    return IN_SYNC
+    sys.exit(verified(described(), full=full, sample=sample, nights=nights))
 
 
 def _policy(description: Description, named: Iterable[str] = (), *, everything: bool = False) -> str:

@@ -9,8 +9,9 @@ import click
 
 from gx10.access.remote import run_all
 from gx10.described.description import Description
+from gx10.drift.verdict import DRIFT, ERROR, IN_SYNC
 
-from . import DRIFT, ERROR, IN_SYNC, described
+from .described import described
 
 CLEAN = ("-p", "no:cacheprovider")
 """Nothing is left behind, whoever runs the checks and wherever."""

@@ -28,9 +28,9 @@ from gx10.day_two.retirement import (
 )
 from gx10.day_two.retirement import retire as retire_host
 from gx10.described.members import member
-from gx10.drift.verdict import DRIFT, LOCKED
+from gx10.drift.verdict import DRIFT, ERROR, IN_SYNC, LOCKED, USAGE
 
-from . import ERROR, IN_SYNC, USAGE, described
+from .described import described
 
 if TYPE_CHECKING:
     from gx10.described.description import Description

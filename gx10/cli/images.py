@@ -11,12 +11,14 @@ from pathlib import Path
 import click
 
 from gx10.day_two.images import judged, places, removed, table, verified
+from gx10.drift.verdict import DRIFT, ERROR, IN_SYNC, USAGE
 from gx10.operations.image import NO_BUILD
 from gx10.pins.held import held_hashes, other_hashes, pinned
 from gx10.pins.lock import LockError, lock
 from gx10.settings import PROJECT, Image, SettingsError, load_image
 
-from . import DRIFT, ERROR, IN_SYNC, USAGE, described, refuse_in_copy
+from .copied import refuse_in_copy
+from .described import described
 from .pyinfra_command import deployed
 
 
