@@ -6,12 +6,13 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from gx10.described.description import Description
+from gx10.described.entries import File
 from gx10.described.host_files import daemon_record
 from gx10.described.live import live_question
 from gx10.described.project import applied_file
 from gx10.drift.classes import Drift
 from gx10.operations.daemon import daemon_recorded
-from gx10.operations.files import File, files_described
+from gx10.operations.files import files_described
 
 
 @deploy("Applied")

@@ -7,7 +7,7 @@ from pyinfra.api import deploy
 from gx10.described.description import Description
 from gx10.described.gang_files import ENGINE_UNIT
 from gx10.operations.gang import generation_serving
-from tasks.ray import described_gang
+from gx10.operations.handed import described_gang
 
 
 @deploy("Engine")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
+from gx10.access.login import ssh_arguments
 from gx10.described import host_files
 from gx10.described.description import Description
 from gx10.described.live import live_question
-from gx10.described.placed import HEADLESS_TARGET, HOSTS_FILE, OPERATORS_GROUP, TITLE, on_host
-from gx10.operations.files import Directory, File, block_leads_file, entry_of, files_described
+from gx10.described.placed import HEADLESS_TARGET, HOSTS_FILE, OPERATORS_GROUP, TITLE, entries, on_host
+from gx10.operations.files import block_leads_file, files_described
 from gx10.operations.live import earlier_byte_code_removed
 from gx10.operations.system import (
     default_target_is,
@@ -21,11 +22,6 @@ from gx10.operations.system import (
 )
 
 
-def host_entries(description: Description, name: str) -> list[File | Directory]:
-    """Files and directories of a host beside the gang's own."""
-    return [entry_of(described) for described in on_host(description, name)]
-
-
 @deploy("Host")
 def host_tuned(description: Description) -> None:
     """Bring the host to what carries a rank: memory for the model, names on the fabric, control ports closed."""
@@ -34,7 +30,7 @@ def host_tuned(description: Description) -> None:
     packages_present(name="Install the packages that the gang needs", packages=cluster.host.packages)
     files_described(
         name="Write the directories, programs, kernel parameters and services of the host",
-        entries=host_entries(description, host.name),
+        entries=entries(on_host(description, host.name)),
     )
     earlier_byte_code_removed(
         name="Remove the byte code of earlier programs",
@@ -60,4 +56,5 @@ def host_tuned(description: Description) -> None:
         services={share.unit: share.digest, firewall.unit: firewall.digest},
         live=live_question(description, host.name),
         firewall=firewall.unit,
+        login=ssh_arguments(description, host.name),
     )

@@ -9,9 +9,8 @@ from gx10.described import watch_files
 from gx10.described.description import Description
 from gx10.described.reconciler_wheels import wheels_question
 from gx10.operations.fitness import model_splits, reconciler_installable
+from gx10.operations.handed import offered_paths, questions, shape_of
 from gx10.operations.preflight import host_fit
-from tasks.model import shape_of
-from tasks.survey import offered_paths, questions
 
 
 @deploy("Preflight")
@@ -19,7 +18,7 @@ def preflight(description: Description) -> None:
     """Survey this host and judge it; one unfit host stops the run before the first change."""
     host_fit(
         name="Find the host fit for the deploy",
-        cluster=description.cluster,
+        description=description,
         paths=offered_paths(description),
         questions=questions(description, host.name),
     )
@@ -34,4 +33,5 @@ def reconciler_preflight(description: Description) -> None:
             name="Find the wheels of the reconciler's environment on its host",
             node=watch_files.node(description),
             wheels=wheels_question(description),
+            description=description,
         )

@@ -6,40 +6,13 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from gx10.described import gang_files
-from gx10.described.containers import described_containers
 from gx10.described.description import Description
 from gx10.described.live import live_question
 from gx10.drift.classes import Drift
-from gx10.operations.files import File, files_described
-from gx10.operations.gang import Gang, former_head_drained, generation_described, supervisor_current
+from gx10.operations.files import files_described
+from gx10.operations.gang import former_head_drained, generation_described, supervisor_current
+from gx10.operations.handed import described_gang
 from gx10.operations.system import units_enabled
-
-
-def gang_units(description: Description, name: str) -> list[str]:
-    """Units of the gang on a host: its parts in the order they start, and what supervises them."""
-    unit = gang_files.ray_unit(description.cluster, name)
-    parts = [unit, gang_files.ENGINE_UNIT] if name == description.cluster.head else [unit]
-    return [*parts, gang_files.GANG_UNIT]
-
-
-def gang_entries(description: Description, name: str) -> list[File]:
-    """Files of the gang on a host."""
-    described = gang_files.ray_files(description, name)
-    if name == description.cluster.head:
-        described += gang_files.engine_files(description)
-    described += gang_files.supervisor_files(description, name)
-    return [File(file.path, file.content, mode=file.mode) for file in described]
-
-
-def described_gang(description: Description) -> Gang:
-    """The gang as the operations must know it."""
-    return Gang(
-        head=description.cluster.head,
-        hosts=tuple(description.cluster.hosts),
-        configuration=gang_files.configuration(description),
-        model_directory=description.model_directory,
-        containers={name: described_containers(description, name) for name in description.cluster.hosts},
-    )
 
 
 @deploy("Ray")
@@ -54,7 +27,9 @@ def ray(description: Description) -> None:
         # Also for a supervisor whose own stop takes as long as its recipe allows.
         stop_seconds=gx10.stop_timeout_seconds + 90,
     )
-    files_described(name="Write the units of the gang", entries=gang_entries(description, host.name), drift=Drift.GANG)
+    files_described(
+        name="Write the units of the gang", entries=gang_files.gang_files(description, host.name), drift=Drift.GANG
+    )
     # After the files it stands for: a run that dies in between never leaves half of them under the new name.
     generation_described(name="Write the digest of the described generation", gang=described_gang(description))
     units_enabled(name="Start the gang at boot", units=[gang_files.GANG_UNIT])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyinfra import host
 from pyinfra.api import deploy
 
 from gx10.described import watch_files
 from gx10.described.description import Description
 from gx10.described.live import live_question
+from gx10.described.placed import entries, of_reconciler
 from gx10.described.project import deployed_files, project_archive
-from gx10.operations.files import Directory, File, files_described
+from gx10.operations.files import files_described
 from gx10.operations.system import units_enabled
 from gx10.operations.watch import (
     environment_installed,
@@ -22,42 +21,21 @@ from gx10.operations.watch import (
 )
 
 
-def watch_question(description: Description, name: str) -> dict[str, Any]:
-    """What is asked about the reconciler on a host."""
-    here = description.cluster.reconcile.enabled and name == watch_files.node(description)
-    return {
-        "user": watch_files.USER,
-        "key": watch_files.KEY,
-        "login": description.cluster.access.user,
-        "comment": watch_files.comment(description),
-        "environment": watch_files.environment(description)[0] if here else "",
-        "project": watch_files.PROJECT if here else "",
-        "restored": watch_files.RESTORED if here else "",
-    }
-
-
-def watch_entries(description: Description, name: str) -> list[File | Directory]:
-    """Files of the reconciler that are described by their content."""
-    if not description.cluster.reconcile.enabled or name != watch_files.node(description):
-        return []
-    described = watch_files.watch_files(description, project_archive(description))
-    files = [File(one.path, one.content, mode=one.mode) for one in described]
-    return [Directory(watch_files.ROOT), Directory(f"{watch_files.ROOT}/bin"), *files]
-
-
 @deploy("Watch")
 def watch(description: Description) -> None:
     """Have the reconciler run every night."""
     cluster = description.cluster
     if not cluster.reconcile.enabled:
-        question = watch_question(description, host.name)
+        question = watch_files.watch_question(description, host.name)
         key_authorized(name="Let no former reconciler log in", watch=question, node=None, origin=[])
         return
     node = watch_files.node(description)
-    question = watch_question(description, node)
+    question = watch_files.watch_question(description, node)
     lock = watch_files.environment(description)[1]
     reconciler_user(name="Have the reconciler's user and its key", watch=question, node=node, home=watch_files.HOME)
-    files_described(name="Write the reconciler's units and its command", entries=watch_entries(description, host.name))
+    files_described(
+        name="Write the reconciler's units and its command", entries=entries(of_reconciler(description, host.name))
+    )
     project_deployed(
         name="Deploy the project for the reconciler",
         watch=question,

@@ -7,7 +7,7 @@ from pathlib import Path
 from gx10.described.description import Description
 from gx10.settings import Problem, SettingsError
 
-from .remote import project_path
+from .login import project_path
 
 LAB = Path(".lab")
 """Directory of the lab below the project."""

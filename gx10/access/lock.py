@@ -28,7 +28,8 @@ from gx10.described.description import Description
 from gx10.printable import printable
 from gx10.probes import probe_words
 
-from .remote import run, ssh_arguments
+from .login import ssh_arguments
+from .remote import run
 
 HELD = "GX10_LOCK_HELD"
 """Environment variable: this process is part of a run that holds the lock."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gx10_host import ENTRY
 from gx10_host.exits import NOT_FOUND
 
 from gx10.described.description import Description
+
+from .login import ssh_arguments
 
 UNREACHABLE = 255
 """Exit status of ssh itself, as opposed to the command's."""
@@ -39,37 +39,18 @@ class Answer:
         return not self.reason
 
 
-def ssh_arguments(description: Description, host: str) -> list[str]:
-    """The ssh command that logs in to a host without ever asking a person, and gives up one that died meanwhile."""
-    return ["ssh", *ssh_options(description), str(description.cluster.hosts[host].management)]
-
-
-def ssh_options(description: Description) -> list[str]:
-    """Options with which ssh logs in to any host of the cluster, whoever runs it."""
-    access = description.cluster.access
-    words = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l", access.user]
-    words += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]
-    if access.ssh_config:
-        words += ["-F", str(project_path(description, access.ssh_config))]
-    if access.key:
-        words += ["-i", str(project_path(description, access.key))]
-    if access.known_hosts:
-        words += ["-o", f"UserKnownHostsFile={project_path(description, access.known_hosts)}"]
-    if access.port != 22:
-        words += ["-p", str(access.port)]
-    return words
-
-
-def project_path(description: Description, path: Path) -> Path:
-    """A path of the cluster file: absolute, in the home directory, or relative to the project."""
-    return description.project / Path(os.path.expandvars(path)).expanduser()
-
-
 def run(
     description: Description, host: str, command: list[str], seconds: float = 30, stdin: str | None = None
 ) -> Answer:
     """Run a command on a host, with a text as its standard input; the answer holds its standard output."""
-    words = [*ssh_arguments(description, host), shlex.join(command)]
+    return run_by(ssh_arguments(description, host), host, command, seconds, stdin)
+
+
+def run_by(
+    login: Sequence[str], host: str, command: list[str], seconds: float = 30, stdin: str | None = None
+) -> Answer:
+    """The same, where the ssh command that logs in is at hand."""
+    words = [*login, shlex.join(command)]
     try:
         # Never this process's own input, which ssh would read away from whoever is asked something next.
         done = subprocess.run(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import click
 
 from .copied import refuse_in_copy
@@ -17,5 +15,10 @@ def absent(words: tuple[str, ...]) -> None:
 
 
 lab: click.Command = absent
-if find_spec("gx10.lab"):
-    from gx10.lab.commands import lab  # noqa: F401 - the verb
+try:
+    from gx10.lab import commands
+
+    lab = commands.lab
+except ModuleNotFoundError as missing:
+    if not (missing.name or "").startswith("gx10.lab"):
+        raise

@@ -11,6 +11,7 @@ from gx10_host import ENTRY
 from gx10_host.exits import NOT_FOUND
 
 from gx10.access import remote
+from gx10.access.login import ssh_arguments
 from gx10.drift.verdict import ERROR
 
 from .described import described
@@ -28,7 +29,7 @@ def control(*words: str) -> None:
     gang_control.py explains, or with 1 where ssh did not get there."""
     description = described()
     head = description.cluster.head
-    argv = [*remote.ssh_arguments(description, head), shlex.join([*CONTROL, *words])]
+    argv = [*ssh_arguments(description, head), shlex.join([*CONTROL, *words])]
     done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode == remote.UNREACHABLE:
         unreachable(head)

@@ -13,13 +13,15 @@ from ipaddress import IPv4Address
 from pathlib import PurePosixPath
 from typing import Any
 
-from gx10.access.remote import Answer, ask, project_path, run
+from gx10.access.login import project_path
+from gx10.access.remote import Answer, ask, run
 from gx10.described.authorized import settled
 from gx10.described.description import Description
+from gx10.described.entries import File
 from gx10.described.host_files import FIREWALL_UNIT
 from gx10.described.members import Member, Members, members_file
 from gx10.described.retirement import RUN, SYSCTLS, TABLE, beside, everything, models_policy
-from gx10.operations.files import File, marks, put_entries
+from gx10.operations.files import marks, put_entries
 from gx10.probes import probe_words, probes_words, program_words, writer_words
 from gx10.settings.cluster import Host
 from gx10.weights.manifests import Manifests

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from gx10.closure import closure
 from gx10.settings import Cluster
 
 from . import units
 from .description import Description, once
+from .entries import File
 from .generation import digest
 from .templates import render
 
@@ -25,22 +25,13 @@ RANK_GATE_SECONDS = 120
 """How long a rank waits for the head; all hosts were ready when it started."""
 
 
-@dataclass(frozen=True)
-class GangFile:
-    """A file that configures the gang on one host."""
-
-    path: str
-    content: bytes
-    mode: str = "644"
-
-
 def ray_unit(cluster: Cluster, host: str) -> str:
     """Name of the unit that runs Ray on a host."""
     return "ray-head.service" if host == cluster.head else "ray-worker.service"
 
 
 @once
-def ray_files(description: Description, host: str) -> tuple[GangFile, ...]:
+def ray_files(description: Description, host: str) -> tuple[File, ...]:
     """Unit and environment of Ray on a host."""
     cluster = description.cluster
     address = cluster.hosts[host].fabric[0]
@@ -66,11 +57,11 @@ def ray_files(description: Description, host: str) -> tuple[GangFile, ...]:
         start_timeout_seconds=RANK_GATE_SECONDS + 60,
     )
     environment = units.environment_file(units.ray_environment(cluster, host))
-    return (GangFile(f"{UNITS}/{unit}", text), GangFile(RAY_ENVIRONMENT, environment))
+    return (File(f"{UNITS}/{unit}", text), File(RAY_ENVIRONMENT, environment))
 
 
 @once
-def engine_files(description: Description) -> tuple[GangFile, ...]:
+def engine_files(description: Description) -> tuple[File, ...]:
     """Unit, environment and fallbacks of the engine on the head."""
     cluster, gx10 = description.cluster, description.recipe.gx10
     gate = ["--container", units.RAY_CONTAINER, "--gpus", str(description.gpus)]
@@ -95,7 +86,7 @@ def engine_files(description: Description) -> tuple[GangFile, ...]:
     )
     environment = units.environment_file(units.engine_environment(cluster, description.environment))
     fallbacks = [
-        GangFile(
+        File(
             fallback_path(number),
             render(
                 description.project,
@@ -106,7 +97,7 @@ def engine_files(description: Description) -> tuple[GangFile, ...]:
         )
         for number, rung in enumerate(description.checked.fallbacks, 1)
     ]
-    return (GangFile(f"{UNITS}/{ENGINE_UNIT}", text), GangFile(ENGINE_ENVIRONMENT, environment), *fallbacks)
+    return (File(f"{UNITS}/{ENGINE_UNIT}", text), File(ENGINE_ENVIRONMENT, environment), *fallbacks)
 
 
 def supervisor_drop_ins(cluster: Cluster, host: str) -> tuple[str, ...]:
@@ -123,7 +114,7 @@ def fallback_path(number: int) -> str:
 
 
 @once
-def supervisor_files(description: Description, host: str) -> tuple[GangFile, ...]:
+def supervisor_files(description: Description, host: str) -> tuple[File, ...]:
     """Unit and configuration of the supervisor on a host; they may change without a restart of the gang."""
     cluster, gx10 = description.cluster, description.recipe.gx10
     head = host == cluster.head
@@ -165,9 +156,21 @@ def supervisor_files(description: Description, host: str) -> tuple[GangFile, ...
     texts = closure(description.project, "gang.supervisor")
     configured["digest"] = digest({"configuration": configured, "programs": texts})
     return (
-        GangFile(f"{UNITS}/{GANG_UNIT}", unit),
-        GangFile(SUPERVISOR_FILE, (json.dumps(configured, indent=1) + "\n").encode()),
+        File(f"{UNITS}/{GANG_UNIT}", unit),
+        File(SUPERVISOR_FILE, (json.dumps(configured, indent=1) + "\n").encode()),
     )
+
+
+def gang_files(description: Description, host: str) -> tuple[File, ...]:
+    """Every file of the gang on a host, its supervisor's last."""
+    engine = engine_files(description) if host == description.cluster.head else ()
+    return (*ray_files(description, host), *engine, *supervisor_files(description, host))
+
+
+def gang_units(cluster: Cluster, host: str) -> tuple[str, ...]:
+    """Units of the gang on a host: its parts in the order in which they start, and what supervises them."""
+    engine = (ENGINE_UNIT,) if host == cluster.head else ()
+    return (ray_unit(cluster, host), *engine, GANG_UNIT)
 
 
 def supervisor_digest(description: Description, host: str) -> str:

@@ -5,7 +5,7 @@ Operations are handed the same objects by the tasks; a test holds both together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from gx10.drift.classes import Drift
 
 from . import gang_files, host_files, watch_files
 from .description import Description, once
+from .entries import Directory, File
 from .project import applied_file, deployed_files, project_archive
 
 TITLE = "gx10"
@@ -71,9 +72,8 @@ class Placed:
 def unit_names(description: Description, host: str) -> tuple[str, ...]:
     """Units and timers of this package on a host, in the order in which they start."""
     cluster = description.cluster
-    gang = [gang_files.ray_unit(cluster, host), *([gang_files.ENGINE_UNIT] if host == cluster.head else [])]
     own = watch_files.OWN_UNITS if _watches(description, host) else ()
-    return (host_files.SHARE_UNIT, host_files.FIREWALL_UNIT, *gang, gang_files.GANG_UNIT, *own)
+    return (host_files.SHARE_UNIT, host_files.FIREWALL_UNIT, *gang_files.gang_units(cluster, host), *own)
 
 
 @once
@@ -101,11 +101,9 @@ def on_host(description: Description, host: str) -> tuple[Placed, ...]:
 @once
 def of_gang(description: Description, host: str) -> tuple[Placed, ...]:
     """Files of the gang on a host."""
-    described = gang_files.ray_files(description, host)
-    if host == description.cluster.head:
-        described += gang_files.engine_files(description)
-    described += gang_files.supervisor_files(description, host)
-    return tuple(_file(file.path, file.content, file.mode, Drift.GANG) for file in described)
+    return tuple(
+        _file(file.path, file.content, file.mode, Drift.GANG) for file in gang_files.gang_files(description, host)
+    )
 
 
 @once
@@ -124,6 +122,16 @@ def placed(description: Description, host: str) -> tuple[Placed, ...]:
     """Everything that the deploy puts on a host, but image and weights, which are proven by their own manifests."""
     files = [*on_host(description, host), *of_gang(description, host), *of_reconciler(description, host)]
     return (*files, *_units(description, host, files), *_settings(description), *_others(description, host))
+
+
+def entries(objects: Iterable[Placed]) -> list[File | Directory]:
+    """Files and directories among them, as a host's writer takes them."""
+    return [
+        Directory(entry.name, entry.mode)
+        if entry.kind is Kind.DIRECTORY
+        else File(entry.name, entry.content or b"", entry.mode)
+        for entry in objects
+    ]
 
 
 def links(objects: tuple[Placed, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from gx10.settings import Cluster
+from gx10.settings import Cluster, Image
 from gx10.settings.load import MARK
 
 from . import watch_files
@@ -23,14 +23,16 @@ from .generation import digest
 
 PARTS = ("gx10", "tasks", "deploys", "templates", "files", "recipes", "images", "tests/nodes")
 """Directories of the project that a deploy reads."""
+APART = ("gx10/bench", "gx10/lab")
+"""What is in them and no deploy reads: it measures, or stands for hosts. A file of it that the image names counts."""
 FILES = ("deploy.py", "inventory.py", "config.py", "pyproject.toml", "tests/__init__.py")
 
 MARK_TEXT = b"Deploys write this copy of the project: what is changed here is put back. Edit it where you deploy.\n"
 
 
 @cache
-def _project_files(project: Path) -> dict[str, bytes]:
-    return {name: (project / name).read_bytes() for name in sorted(_names(project))}
+def _project_files(project: Path, named: frozenset[str]) -> dict[str, bytes]:
+    return {name: (project / name).read_bytes() for name in sorted({*_names(project), *named})}
 
 
 @once
@@ -45,7 +47,7 @@ def project_files(description: Description) -> dict[str, bytes]:
         own = {MARK, *watch_files.distribution(description.project)}
         files = {name: text for name, text in files.items() if name not in own}
     else:
-        files = _project_files(description.project)
+        files = _project_files(description.project, _named_by(description.image))
     return {
         **files,
         description.loaded.cluster_file: cluster_text(description.cluster, None),
@@ -110,11 +112,19 @@ def applied_file(description: Description) -> tuple[str, bytes]:
     return f"{description.cluster.paths.state}/applied.json", (json.dumps(told) + "\n").encode()
 
 
+def _named_by(image: Image) -> frozenset[str]:
+    """Files of the project that an image is pinned by, wherever they lie."""
+    names = {image.requirements, image.lock}
+    return frozenset(names | ({image.variant.requirements, image.variant.lock} if image.variant else set()))
+
+
 def _names(project: Path) -> Iterator[str]:
     yield from FILES
     for part in PARTS:
         for path in (project / part).rglob("*"):
             name = path.relative_to(project).as_posix()
+            if name.startswith(tuple(f"{part}/" for part in APART)):
+                continue
             if path.is_file() and not _made_by_running(path.relative_to(project)):
                 yield name
 

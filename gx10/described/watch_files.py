@@ -6,13 +6,14 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gx10_host import ENTRY
 
 from .authorized import COMMENT
 from .description import Description
+from .entries import File
 from .host_files import UNITS
 from .templates import render
 from .units import unit_words
@@ -33,15 +34,6 @@ COMMAND = f"{ROOT}/bin/gx10"
 SERVICE, FAILED, TIMER = "gx10-reconcile.service", "gx10-reconcile-failed.service", "gx10-reconcile.timer"
 OWN_UNITS = (SERVICE, FAILED, TIMER)
 LOCK = "gx10/reconcile/requirements.lock"
-
-
-@dataclass(frozen=True)
-class WatchFile:
-    """A file of the reconciler."""
-
-    path: str
-    content: bytes
-    mode: str = "644"
 
 
 def node(description: Description) -> str:
@@ -71,7 +63,7 @@ def restore_words(archive: bytes) -> tuple[str, ...]:
     return (*RESTORE, "--archive", ARCHIVE, "--sha256", digest, "--to", PROJECT)
 
 
-def watch_files(description: Description, archive: bytes) -> tuple[WatchFile, ...]:
+def watch_files(description: Description, archive: bytes) -> tuple[File, ...]:
     """Units, command and the archive of the project."""
     cluster = description.cluster
     settings = cluster.reconcile
@@ -90,11 +82,9 @@ def watch_files(description: Description, archive: bytes) -> tuple[WatchFile, ..
         "zone": settings.time_zone,
         "spread_seconds": settings.spread_seconds,
     }
-    units = [
-        WatchFile(f"{UNITS}/{unit}", render(description.project, f"{UNITS}/{unit}", **values)) for unit in OWN_UNITS
-    ]
-    command = WatchFile(COMMAND, render(description.project, COMMAND, **values), "755")
-    return (*units, command, WatchFile(ARCHIVE, archive))
+    units = [File(f"{UNITS}/{unit}", render(description.project, f"{UNITS}/{unit}", **values)) for unit in OWN_UNITS]
+    command = File(COMMAND, render(description.project, COMMAND, **values), "755")
+    return (*units, command, File(ARCHIVE, archive))
 
 
 def archived(files: Mapping[str, bytes]) -> bytes:
@@ -123,4 +113,18 @@ def distribution(project: Path) -> dict[str, bytes]:
     return {
         f"{root}/METADATA": f"Metadata-Version: 2.1\nName: gx10\nVersion: {version}\n".encode(),
         f"{root}/entry_points.txt": b"[pyinfra.connectors]\ngx10 = gx10.operations.loop.connector:Gx10Connector\n",
+    }
+
+
+def watch_question(description: Description, host: str) -> dict[str, Any]:
+    """What is asked about the reconciler on a host."""
+    here = description.cluster.reconcile.enabled and host == node(description)
+    return {
+        "user": USER,
+        "key": KEY,
+        "login": description.cluster.access.user,
+        "comment": comment(description),
+        "environment": environment(description)[0] if here else "",
+        "project": PROJECT if here else "",
+        "restored": RESTORED if here else "",
     }

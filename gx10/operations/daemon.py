@@ -8,12 +8,13 @@ from typing import Any
 
 from pyinfra import host
 
+from gx10.described.entries import File
 from gx10.described.generation import digest
 from gx10.drift.classes import Drift
 from gx10.drift.policy import run_directory
 from gx10.facts import FileStates, HostOffer, LiveState
 
-from .files import File, put_command, told_state
+from .files import put_command, told_state
 from .loop.asking import ask
 from .loop.commands import Commands
 from .loop.declared import drifted, operation

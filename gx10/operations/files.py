@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
-from gx10.described.placed import Kind, Placed
+from gx10.described.entries import Directory, File
 from gx10.drift.classes import Drift
 from gx10.facts import FileStates, SystemState
 from gx10.probes import writer_words
@@ -22,68 +20,6 @@ from .loop.commands import Command, Commands
 from .loop.declared import drifted, operation
 
 UNITS = "/etc/systemd/system/"
-
-
-@dataclass(frozen=True)
-class File:
-    """A file on a host."""
-
-    path: str
-    content: bytes
-    mode: str = "644"
-    user: str = "root"
-    group: str = "root"
-
-    @property
-    def kind(self) -> str:
-        """What must stand at the path."""
-        return "file"
-
-    @property
-    def described(self) -> str:
-        """The file in words."""
-        return f"file {hashlib.sha256(self.content).hexdigest()[:12]} {self.mode} {self.user}:{self.group}"
-
-    def differs(self, found: dict[str, Any] | None) -> bool:
-        """Whether what was found at the path is anything but this file."""
-        return _differs(self, found) or found is None or found["sha256"] != hashlib.sha256(self.content).hexdigest()
-
-
-@dataclass(frozen=True)
-class Directory:
-    """A directory on a host."""
-
-    path: str
-    mode: str = "755"
-    user: str = "root"
-    group: str = "root"
-
-    @property
-    def kind(self) -> str:
-        """What must stand at the path."""
-        return "directory"
-
-    @property
-    def described(self) -> str:
-        """The directory in words."""
-        return f"directory {self.mode} {self.user}:{self.group}"
-
-    def differs(self, found: dict[str, Any] | None) -> bool:
-        """Whether what was found at the path is anything but this directory."""
-        return _differs(self, found)
-
-
-def entry_of(described: Placed) -> File | Directory:
-    """A file or directory that is described, as the operations take it."""
-    if described.kind is Kind.DIRECTORY:
-        return Directory(described.name, described.mode)
-    return File(described.name, described.content or b"", described.mode)
-
-
-def _differs(wanted: File | Directory, found: dict[str, Any] | None) -> bool:
-    if found is None or found["kind"] != wanted.kind:
-        return True
-    return (found["mode"], found["user"], found["group"]) != (wanted.mode, wanted.user, wanted.group)
 
 
 def topmost(paths: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyinfra import host
 
-from gx10.described.description import described_by_environment
+from gx10.described.description import Description
 from gx10.described.reconciler_wheels import wheel_faults
 from gx10.drift.classes import Drift
 from gx10.engine.vllm.splits import Shape, split_faults
@@ -23,11 +23,11 @@ from .loop.declared import operation
 
 
 @operation(drift=Drift.REPORT)
-def reconciler_installable(node: str, wheels: Mapping[str, Any]) -> Commands:
+def reconciler_installable(node: str, wheels: Mapping[str, Any], description: Description) -> Commands:
     """Refuse where the reconciler's environment is to be made and its wheels are not on its host, or fit another."""
     if elsewhere([node]):
         return
-    faults = list(wheel_faults(described_by_environment(), ask(ReconcilerWheels, **wheels)))
+    faults = list(wheel_faults(description, ask(ReconcilerWheels, **wheels)))
     if faults:
         yield from refuse(*faults)
         return

@@ -13,6 +13,7 @@ from pyinfra import host, logger
 from pyinfra.api.command import QuoteString, StringCommand
 
 from gx10.described.containers import Described
+from gx10.described.entries import File
 from gx10.described.gang_files import GENERATION_FILE
 from gx10.described.generation import digest
 from gx10.described.host_files import running_marker
@@ -20,7 +21,7 @@ from gx10.described.units import ENGINE_CONTAINER, GENERATION_LABEL, RAY_CONTAIN
 from gx10.drift.classes import Drift
 from gx10.facts import DockerState, FileStates, LiveState, SystemState
 
-from .files import File, put_command, told_state
+from .files import put_command, told_state
 from .loop.asking import ask
 from .loop.commands import Command, Commands, Narrated, elsewhere, refuse
 from .loop.declared import drifted, operation

@@ -17,6 +17,7 @@ from pyinfra import host
 from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from typing_extensions import override
 
+from gx10.described.entries import File
 from gx10.described.image_inputs import LABEL, archive_name
 from gx10.drift.classes import Drift
 from gx10.facts import DockerState, ImageLeftovers, StoredContent, WheelFaults
@@ -25,7 +26,7 @@ from gx10.settings.image import BaseImage
 from gx10.transfer.control_archive import ControlArchive
 from gx10.weights.manifests import digest_of
 
-from .files import File, put_command
+from .files import put_command
 from .loop.asking import ask, surveyed_first
 from .loop.commands import Command, Commands, ControlWork, Elsewhere, Narrated, elsewhere, exit_status, numbered, refuse
 from .loop.declared import drifted, operation

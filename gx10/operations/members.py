@@ -9,13 +9,14 @@ from pyinfra import host
 from pyinfra.api.command import QuoteString
 
 from gx10.described.description import Description
+from gx10.described.entries import File
 from gx10.described.host_files import FORMER_PROGRAMS
 from gx10.described.members import Members, members_file
 from gx10.drift.classes import Drift
 from gx10.drift.policy import run_directory
 from gx10.facts import FileStates, Kept, LiveState
 
-from .files import File, put_command, told_state, topmost
+from .files import put_command, told_state, topmost
 from .loop.asking import ask
 from .loop.commands import Command, Commands, elsewhere
 from .loop.declared import drifted, operation

@@ -6,11 +6,10 @@ import time
 
 from pyinfra import host
 
-from gx10.described.description import described_by_environment
+from gx10.described.description import Description
 from gx10.described.preflight import COMMANDS, unfit
 from gx10.drift.classes import Drift
 from gx10.facts import HostOffer
-from gx10.settings import Cluster
 
 from .loop.asking import Question, ask, survey
 from .loop.commands import Commands, refuse
@@ -19,18 +18,18 @@ from .loop.locking import lock_refusal
 
 
 @operation(drift=Drift.REPORT)
-def host_fit(cluster: Cluster, paths: list[str], questions: list[Question]) -> Commands:
+def host_fit(description: Description, paths: list[str], questions: list[Question]) -> Commands:
     """Ask this host everything, and fail with every reason why it cannot be deployed to; change nothing.
 
     `paths` are those whose file systems must have room.
     """
     survey(questions)
     offer = ask(HostOffer, paths=paths, commands=list(COMMANDS))
-    reasons = list(unfit(offer, cluster, host.name, time.time()))
+    reasons = list(unfit(offer, description.cluster, host.name, time.time()))
     if reasons:
         yield from refuse(*reasons)
         return
-    if host.state.is_executing and (refusal := lock_refusal(described_by_environment())):
+    if host.state.is_executing and (refusal := lock_refusal(description)):
         yield from refuse(refusal)
         return
     host.noop("the host is fit")

@@ -153,12 +153,15 @@ def _elapse_otherwise(units: Sequence[str], live: Mapping[str, Any]) -> list[str
 
 
 @operation(drift=Drift.HEAL)
-def services_current(services: Mapping[str, str], live: Mapping[str, Any], firewall: str) -> Commands:
+def services_current(
+    services: Mapping[str, str], live: Mapping[str, Any], firewall: str, login: Sequence[str]
+) -> Commands:
     """Run services with their described configuration: unit name to digest of everything that configures it.
 
     The running configuration is what the unit wrote to its marker when it started, so a run that died between
     writing a file and restarting its service is finished by the next one. A service is behind as well when it runs an
-    executable that was replaced, and the firewall when the kernel holds other rules than its file.
+    executable that was replaced, and the firewall when the kernel holds other rules than its file. `login` is the ssh
+    command that must still log in once the firewall has changed.
     """
     states = ask(SystemState, units=list(services))["units"]
     markers = ask(FileStates, paths=[running_marker(unit) for unit in services])
@@ -189,4 +192,4 @@ def services_current(services: Mapping[str, str], live: Mapping[str, Any], firew
         yield Command("systemctl", "restart", "--", *others)
     if firewall in behind:
         # Rules that shut this node out are gone again after a minute.
-        yield from guarded(Command("systemctl", "restart", "--", firewall), f"systemctl stop {firewall}")
+        yield from guarded(Command("systemctl", "restart", "--", firewall), f"systemctl stop {firewall}", login)

@@ -14,11 +14,12 @@ from pyinfra.api.command import QuoteString
 
 from gx10.described import watch_files
 from gx10.described.authorized import described_line, key_of, settled
+from gx10.described.entries import File
 from gx10.drift.classes import Drift
 from gx10.facts import FileStates, WatchState
 from gx10.probes import writer_words
 
-from .files import File, put_command, told_state, topmost
+from .files import put_command, told_state, topmost
 from .loop.asking import ask
 from .loop.commands import Command, Commands, Narrated, elsewhere, refuse
 from .loop.declared import drifted, operation

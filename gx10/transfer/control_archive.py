@@ -21,7 +21,8 @@ from typing import Any
 
 from gx10_host import ENTRY
 
-from gx10.access.remote import project_path, run, ssh_arguments
+from gx10.access.login import project_path, ssh_arguments
+from gx10.access.remote import run
 from gx10.described.description import Description
 from gx10.described.image_inputs import archive_name
 

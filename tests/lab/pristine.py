@@ -21,13 +21,13 @@ from gx10.day_two import retirement
 from gx10.described import gang_files, watch_files
 from gx10.described.authorized import described_line
 from gx10.described.description import Description, describe
+from gx10.described.entries import File
 from gx10.described.members import member
+from gx10.described.placed import entries as described_entries
+from gx10.described.placed import of_gang, of_reconciler, on_host
 from gx10.described.project import deployed_files
-from gx10.operations.files import File, marks, put_entries
+from gx10.operations.files import marks, put_entries
 from gx10.probes import writer_words
-from tasks.host import host_entries
-from tasks.ray import gang_entries
-from tasks.watch import watch_entries
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UNITS = "/etc/systemd/system"
@@ -118,8 +118,8 @@ def deployed(root: Root, description: Description) -> None:
     """Write what deploys write, in every role that a host can have, and what others have on it."""
     entries: list[Any] = [File(gang_files.GENERATION_FILE, b"x")]
     for name in (description.cluster.workers[0], description.cluster.head):
-        entries += [*host_entries(description, name), *gang_entries(description, name)]
-        entries += [*watch_entries(description, name)]
+        entries += [*described_entries(on_host(description, name)), *described_entries(of_gang(description, name))]
+        entries += [*described_entries(of_reconciler(description, name))]
         entries += [File(path, b"x") for path in gang_files.supervisor_drop_ins(description.cluster, name)]
     state, archive = str(description.cluster.paths.state), str(description.cluster.paths.archive)
     manifest = {"name": "tiny", "files": [{"path": "a", "size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}]}

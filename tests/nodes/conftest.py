@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +10,7 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-from gx10.access.remote import ssh_options
+from gx10.access.login import testinfra_arguments
 from gx10.described.description import Description, described_by_environment
 
 
@@ -24,14 +23,10 @@ def description() -> Description:
 @pytest.fixture(scope="session")
 def nodes(description: Description) -> Iterator[dict[str, Host]]:
     """A connection to every host, each opened once and shared by all checks."""
-    # The same words as everything else logs in with: the key, the known hosts and all else that they hold.
-    options = shlex.join(ssh_options(description))
     with TemporaryDirectory(prefix="gx10-") as sockets:
         hosts = {
-            name: testinfra.get_host(
-                f"ssh://{host.management}", controlpath=str(Path(sockets, name)), ssh_extra_args=options
-            )
-            for name, host in description.cluster.hosts.items()
+            name: testinfra.get_host(controlpath=str(Path(sockets, name)), **testinfra_arguments(description, name))
+            for name in description.cluster.hosts
         }
         yield hosts
         for name, host in hosts.items():

@@ -15,9 +15,9 @@ import pytest
 
 from gx10.described.authorized import described_line, key_of, settled
 from gx10.described.description import describe
+from gx10.described.watch_files import watch_question
 from gx10.operations import watch
 from gx10.probes import writer_words
-from tasks.watch import watch_question
 
 from .host_side import Code, elsewhere
 from .test_probes import ask

@@ -19,8 +19,8 @@ from gx10.described.reconciler_wheels import locked, wheel_faults, wheels_questi
 from gx10.engine.checked import check
 from gx10.engine.vllm.splits import Shape, products, split_faults
 from gx10.operations import fitness
+from gx10.operations.handed import shape_of
 from gx10.settings import PROJECT, SettingsError
-from tasks.model import shape_of
 
 from .test_probes import ask
 
@@ -171,7 +171,6 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> dict[type, Any]:
     monkeypatch.setattr(fitness, "elsewhere", lambda _: False)
     monkeypatch.setattr(fitness, "refuse", refuse)
     monkeypatch.setattr(fitness, "host", SimpleNamespace(noop=lambda _: None))
-    monkeypatch.setattr(fitness, "described_by_environment", lambda: DESCRIBED)
     return answers
 
 
@@ -181,7 +180,7 @@ def look(operation: Any, **told: Any) -> list[object]:  # noqa: ANN401 - pyinfra
 
 def test_the_operations_refuse_what_does_not_fit_and_pass_what_does(refusing: dict[type, Any]) -> None:
     refusing[fitness.ReconcilerWheels] = {**offered(), "wheels": {}}
-    told = {"node": "gx10-2", "wheels": wheels_question(DESCRIBED)}
+    told = {"node": "gx10-2", "wheels": wheels_question(DESCRIBED), "description": DESCRIBED}
     with pytest.raises(RefusedError, match="lacks"):
         look(fitness.reconciler_installable, **told)
     refusing[fitness.ReconcilerWheels] = offered()

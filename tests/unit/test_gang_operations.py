@@ -14,7 +14,7 @@ from gx10_host.gang import agent as gang_agent
 
 from gx10.described.containers import described_containers
 from gx10.described.description import describe
-from gx10.described.gang_files import ENGINE_UNIT, GANG_UNIT, supervisor_drop_ins
+from gx10.described.gang_files import ENGINE_UNIT, GANG_UNIT, gang_units, supervisor_drop_ins
 from gx10.described.live import live_question
 from gx10.described.units import ENGINE_CONTAINER, RAY_CONTAINER
 from gx10.drift.classes import ACTED_ON, Drift
@@ -22,9 +22,9 @@ from gx10.drift.classify import resolved
 from gx10.drift.findings import Finding, Item
 from gx10.facts import DockerState, FileStates, LiveState, SystemState
 from gx10.operations import gang, live
+from gx10.operations.handed import described_gang
 from gx10.operations.loop.declared import DECLARED
 from tasks import ray
-from tasks.ray import described_gang, gang_units
 
 from .test_reconcile_probes import as_described
 
@@ -260,7 +260,7 @@ def test_what_the_supervisor_writes_for_a_life_is_nobodys_addition(
     monkeypatch.setattr(gang_agent, "DROP_INS", tmp_path / "run")
     monkeypatch.setattr(gang_agent, "systemctl", lambda *_, **__: "")
     for host in DESCRIBED.cluster.hosts:
-        for unit in gang_units(DESCRIBED, host)[:-1]:
+        for unit in gang_units(DESCRIBED.cluster, host)[:-1]:
             gang_agent.Host(config).start(unit, "abcd.7", f"{host}/part", 1)
         wrote = {str(path).removeprefix(str(tmp_path / "run")) for path in (tmp_path / "run").rglob("*.conf")}
         assert {f"/run/systemd/system{path}" for path in wrote} == set(supervisor_drop_ins(DESCRIBED.cluster, host))
@@ -269,7 +269,7 @@ def test_what_the_supervisor_writes_for_a_life_is_nobodys_addition(
 
 def test_other_drop_ins_are_told_also_of_the_supervisor_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     question = live_question(DESCRIBED, HEAD)
-    assert {*gang_units(DESCRIBED, HEAD)} <= {*question["units"]}
+    assert {*gang_units(DESCRIBED.cluster, HEAD)} <= {*question["units"]}
     own = supervisor_drop_ins(DESCRIBED.cluster, HEAD)
     added = [f"/etc/systemd/system/{GANG_UNIT}.d/mine.conf", f"/run/systemd/system/{ENGINE_UNIT}.d/mine.conf"]
     told = {

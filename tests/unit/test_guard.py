@@ -11,6 +11,8 @@ from gx10.operations.loop import guard
 from gx10.operations.loop.commands import Command
 from gx10.operations.loop.guard import UNIT, NewLogin, guarded
 
+LOGIN = ["ssh", "-o", "BatchMode=yes", "192.0.2.2"]
+
 
 class FakeHost:
     """A host as an operation's command sees it."""
@@ -19,7 +21,7 @@ class FakeHost:
 
 
 def test_the_guard_is_set_before_the_change_and_called_off_after_it() -> None:
-    before, change, after = guarded(Command("systemctl", "restart", "fw"), "systemctl stop fw")
+    before, change, after = guarded(Command("systemctl", "restart", "fw"), "systemctl stop fw", LOGIN)
     told = str(before)
     assert "systemd-run" in told
     assert f"--unit={UNIT}" in told
@@ -35,13 +37,13 @@ def test_only_a_new_login_calls_it_off(
 ) -> None:
     asked: list[list[str]] = []
 
-    def run(_description: object, host: str, command: list[str], seconds: float) -> Answer:
-        asked.append([host, *command])
+    def run_by(login: list[str], host: str, command: list[str], seconds: float) -> Answer:
+        asked.append([*login, host, *command])
         return Answer(host, reason=reason)
 
-    monkeypatch.setattr(guard, "run", run)
+    monkeypatch.setattr(guard, "run_by", run_by)
     fake: Any = FakeHost()
-    done, _ = NewLogin("a new login").execute(fake, fake, {})
-    assert asked == [["gx10-2", "systemctl", "stop", f"{UNIT}.timer"]]
+    done, _ = NewLogin(LOGIN).execute(fake, fake, {})
+    assert asked == [[*LOGIN, "gx10-2", "systemctl", "stop", f"{UNIT}.timer"]]
     assert done is (reason == "")
     assert ("takes the change back" in caplog.text) is bool(reason)

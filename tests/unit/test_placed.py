@@ -12,15 +12,15 @@ import tasks.applied
 import tasks.host
 import tasks.live
 import tasks.ray
-import tasks.survey
 import tasks.watch
 from gx10.described import host_files, watch_files
 from gx10.described.description import describe
+from gx10.described.entries import Directory, File
 from gx10.described.live import OWNED, live_question
 from gx10.described.placed import Kind, Placed, links, placed, unit_names
 from gx10.drift.classes import Drift
 from gx10.facts import FileStates, SystemState
-from gx10.operations.files import Directory, File
+from gx10.operations.handed import questions as asked_first
 
 DESCRIBED = describe("lab")
 HOSTS = list(DESCRIBED.cluster.hosts)
@@ -116,7 +116,7 @@ def test_every_unit_has_its_text_and_every_text_its_unit(host: str) -> None:
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_everything_placed_is_asked_about_in_one_survey(host: str) -> None:
-    questions = tasks.survey.questions(DESCRIBED, host)
+    questions = asked_first(DESCRIBED, host)
     paths = {path for fact, asked in questions if fact is FileStates for path in asked["paths"]}
     units = {unit for fact, asked in questions if fact is SystemState for unit in asked["units"]}
     files = {

@@ -236,7 +236,7 @@ def test_a_unit_that_systemd_holds_from_somebodys_file_is_left_to_its_owner(look
     state = unit(UnitFileState="masked", ActiveState="inactive", FragmentPath=fragment)
     looking.answers = {"system": {"units": {SHARE: state}}, "files": {f"/run/gx10/{SHARE}": None}, "live": answer()}
     assert looking.look(system.units_enabled, units=[SHARE]) == []
-    assert looking.look(system.services_current, services={SHARE: "d"}, live={}, firewall="f") == []
+    assert looking.look(system.services_current, services={SHARE: "d"}, live={}, firewall="f", login=[]) == []
     assert looking.found == []
 
 

@@ -316,7 +316,7 @@ def test_a_step_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_target_is_logged_in_to_at_its_own_address() -> None:
-    from gx10.access.remote import ssh_arguments  # noqa: PLC0415 - only here
+    from gx10.access.login import ssh_arguments  # noqa: PLC0415 - only here
 
     assert ssh_arguments(TARGET.within(SHORTER), GONE)[-1] == TARGET.member.management
     told = Member(**{**TARGET.member.__dict__, "management": "10.9.9.9"})

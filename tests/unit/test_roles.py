@@ -17,14 +17,13 @@ import pytest
 from gx10.described import gang_files, watch_files
 from gx10.described.description import Description, describe
 from gx10.described.host_files import UNITS
+from gx10.described.placed import entries as entries_of
+from gx10.described.placed import of_gang, of_reconciler, on_host
 from gx10.described.roles import Family, Remains, gang_remains, reconciler_remains, removed_paths
 from gx10.drift.classes import ACTED_ON, Drift
 from gx10.operations import remains
 from gx10.operations.loop.declared import DECLARED
 from gx10.probes import probe_words, writer_words
-from tasks.host import host_entries
-from tasks.ray import gang_entries, gang_units
-from tasks.watch import watch_entries
 
 from .host_side import command_on_path, elsewhere
 
@@ -42,7 +41,7 @@ def moved(head: str, node: str | None = None, *, enabled: bool = True) -> Descri
 
 
 def described_paths(description: Description, name: str) -> set[str]:
-    entries = [*host_entries(description, name), *gang_entries(description, name), *watch_entries(description, name)]
+    entries = entries_of([*on_host(description, name), *of_gang(description, name), *of_reconciler(description, name)])
     own = {gang_files.GENERATION_FILE, *gang_files.supervisor_drop_ins(description.cluster, name)}
     if name == watch_files.node(description) and description.cluster.reconcile.enabled:
         own |= {watch_files.environment(description)[0], watch_files.PROJECT, watch_files.KNOWN_HOSTS}
@@ -75,7 +74,11 @@ def test_nothing_that_is_described_for_a_host_is_ever_removed_from_it(descriptio
         there = described_paths(description, name)
         for told in (gang_remains(description, name), reconciler_remains(description, name)):
             assert listed(told, there) == set()
-            assert not {*told.units} & {*gang_units(description, name), "gx10-share.service", "gx10-firewall.service"}
+            assert not {*told.units} & {
+                *gang_files.gang_units(description.cluster, name),
+                "gx10-share.service",
+                "gx10-firewall.service",
+            }
 
 
 @pytest.mark.parametrize("before", SITUATIONS)
@@ -223,7 +226,7 @@ def test_links_and_what_lies_below_them_and_a_unit_of_somebody_elses_are_told_an
 
 
 def test_a_unit_of_the_gang_is_known_by_what_it_runs(world: HostWorld) -> None:
-    for file in gang_entries(DESCRIBED, HOSTS[0]):
+    for file in gang_files.gang_files(DESCRIBED, HOSTS[0]):
         if file.path.startswith(f"{UNITS}/"):
             world.file(f"units/{file.path.rpartition('/')[2]}", file.content.decode())
     units = ("vllm-engine.service", "ray-head.service")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import Distribution
@@ -19,6 +21,7 @@ from gx10.cli import copied as copied_project
 from gx10.described import watch_files
 from gx10.described.description import Description, describe
 from gx10.described.project import (
+    _project_files,
     applied_file,
     cluster_text,
     deployed_files,
@@ -26,12 +29,12 @@ from gx10.described.project import (
     project_archive,
     project_files,
 )
+from gx10.operations.handed import weights_of
 from gx10.reconcile.history import History
 from gx10.reconcile.publish.hook import tell
 from gx10.reconcile.report import Report
 from gx10.settings import PROJECT, Cluster
 from gx10.transfer.control_archive import ControlArchive
-from tasks.model import weights_of
 
 from .good_project import GoodProject
 from .host_side import refused
@@ -194,6 +197,47 @@ def test_the_copy_holds_no_byte_code_and_what_pyinfra_looks_for(description: Des
         "gx10",
         "gx10.operations.loop.connector:Gx10Connector",
     )
+
+
+def test_the_copy_holds_no_lab_and_nothing_that_measures_but_what_the_image_names(
+    description: Description, tmp_path: Path
+) -> None:
+    names = set(deployed_files(description))
+    apart = {name for name in names if name.startswith(("gx10/lab/", "gx10/bench/"))}
+    assert apart == {description.image.lock, description.image.requirements}
+    tests = {name for name in names if name.startswith("tests/") and not name.startswith("tests/nodes/")}
+    assert tests == {"tests/__init__.py"}
+    copy = copied(description, tmp_path / "project")
+    assert description_digest(copy) == description_digest(description)
+
+
+def test_a_lab_that_is_edited_describes_nothing_else(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns(".*", "__pycache__", "docs", "unit"))
+    before = description_digest(describe("lab", project))
+    for name in ("gx10/lab/plan.py", "gx10/bench/noop.py", "tests/chaos/run.py"):
+        (project / name).write_text("edited = True\n")
+    _project_files.cache_clear()
+    assert description_digest(describe("lab", project)) == before
+    (project / "gx10/lab/kit/requirements.lock").write_text(
+        (project / "gx10/lab/kit/requirements.lock").read_text() + "\n"
+    )
+    _project_files.cache_clear()
+    assert description_digest(describe("lab", project)) != before
+
+
+def test_the_copy_has_every_verb_without_a_lab(description: Description, tmp_path: Path) -> None:
+    copied(description, tmp_path / "project")
+    words = [sys.executable, "-m", "gx10.cli"]
+    for more, status, said in (
+        (["--help"], 0, "only where their owner deploys"),
+        (["lab", "up"], 64, "Run `gx10 lab` where you deploy from."),
+    ):
+        done = subprocess.run(
+            [*words, *more], cwd=tmp_path / "project", env={**os.environ, "PYTHONPATH": str(tmp_path / "project")},
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done.stdout + done.stderr
 
 
 def test_another_description_has_another_digest_and_access_has_none_of_it(description: Description) -> None:

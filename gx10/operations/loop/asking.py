@@ -23,20 +23,22 @@ class _Known:
     """Set when the survey under way has its answers: what others ask of this host waits for them."""
 
 
-_hosts: dict[tuple[str, bool], _Known] = {}
-_first: dict[tuple[str, bool], _Known] = {}
+# One process is one run, and pyinfra calls operations without anything of ours to carry between them: what hosts said
+# is kept here, by host and by whether the run is executing, and forgotten as soon as a command runs on that host.
+_answered: dict[tuple[str, bool], _Known] = {}
+_surveyed_first: dict[tuple[str, bool], _Known] = {}
 """What the survey of each host told, whatever has changed since."""
 
 
 def _known(on: str) -> _Known:
     """What is known of a host in this stage: a dry run's answers are not those of the run that follows."""
-    return _hosts.setdefault((on, host.state.is_executing), _Known())
+    return _answered.setdefault((on, host.state.is_executing), _Known())
 
 
 def forget(on: str) -> None:
     """Ask a host anew: a command has changed it."""
-    _hosts.pop((on, True), None)
-    _hosts.pop((on, False), None)
+    _answered.pop((on, True), None)
+    _answered.pop((on, False), None)
 
 
 def survey(questions: list[Question]) -> None:
@@ -51,12 +53,12 @@ def survey(questions: list[Question]) -> None:
     finally:
         known.surveying = None
         under_way.set()
-    _first[(host.name, host.state.is_executing)] = known
+    _surveyed_first[(host.name, host.state.is_executing)] = known
 
 
 def surveyed_first(fact: type[Probe], **asked: Any) -> dict[str, Any]:  # noqa: ANN401
     """What the survey told when the run began, for what a run must not count that it has brought about itself."""
-    for surveyed, questions, answer in _first.get((host.name, host.state.is_executing), _Known()).surveyed:
+    for surveyed, questions, answer in _surveyed_first.get((host.name, host.state.is_executing), _Known()).surveyed:
         if surveyed is fact and _covers(questions, asked):
             return answer
     return ask(fact, **asked)

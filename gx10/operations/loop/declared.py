@@ -61,6 +61,7 @@ DECLARED: dict[str, Declared] = {}
 """Every operation of this package by module and name."""
 
 _looking: dict[str, _Looking] = {}
+"""The operation that each host is at: pyinfra runs one at a time on a host, and `drifted` is called inside of it."""
 _writing = threading.Lock()
 
 

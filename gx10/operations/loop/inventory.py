@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra.context import ctx_state
 
 from gx10.access.access_files import missing_files
-from gx10.access.remote import project_path
+from gx10.access.login import pyinfra_data
 from gx10.described.description import Description, described_by_environment
 from gx10.drift.policy import run_directory
 from gx10.settings import SettingsError
@@ -31,7 +31,7 @@ def groups() -> tuple[Hosts, Hosts]:
     if ctx_state.isset():  # type: ignore[no-untyped-call]
         whole_or_not(ctx_state.get())  # type: ignore[no-untyped-call]
         _tell_of_a_switch(description)
-    hosts = {name: host_data(description, name) for name in description.cluster.hosts}
+    hosts = {name: pyinfra_data(description, name) for name in description.cluster.hosts}
     head = description.cluster.head
     return (
         [(f"@gx10/{head}", hosts[head])],
@@ -46,23 +46,3 @@ def _tell_of_a_switch(description: Description) -> None:
         return
     sys.stderr.write(f"{left}\n")
     atexit.register(lambda: switch.done(cluster) if deployed_whole() else None)
-
-
-def host_data(description: Description, name: str) -> dict[str, Any]:
-    """Connection data of one host."""
-    access = description.cluster.access
-    data: dict[str, Any] = {
-        "ssh_hostname": str(description.cluster.hosts[name].management),
-        "ssh_user": access.user,
-        "ssh_strict_host_key_checking": "yes",
-    }
-    if access.port != 22:
-        data["ssh_port"] = access.port
-    for key, path in (
-        ("ssh_config_file", access.ssh_config),
-        ("ssh_key", access.key),
-        ("ssh_known_hosts_file", access.known_hosts),
-    ):
-        if path:
-            data[key] = str(project_path(description, path))
-    return data

@@ -17,7 +17,8 @@ DEPLOY_SECONDS = 6 * 3600
 WAIT_SECONDS = 5
 """A deploy that has just ended may still be letting go."""
 
-_answers: list[AsyncResult[str]] = []
+_asked: list[AsyncResult[str]] = []
+"""What the first host that asked was told, or will be: the lock is the process's, one for all hosts."""
 
 
 def lock_refusal(description: Description) -> str:
@@ -27,10 +28,10 @@ def lock_refusal(description: Description) -> str:
     """
     if run_directory() is not None:
         return ""
-    if _answers:
-        return _answers[0].get() or ""
+    if _asked:
+        return _asked[0].get() or ""
     answer: AsyncResult[str] = AsyncResult()
-    _answers.append(answer)
+    _asked.append(answer)
     told = _take(description)
     answer.set(told)
     return told
