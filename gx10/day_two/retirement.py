@@ -110,7 +110,7 @@ class Standing:
 
 def partition_words(*arguments: str) -> list[str]:
     """The command that looks at a model root or removes from it, on a host that may not have the program any more."""
-    return program_words("weights.partition", *arguments)
+    return program_words("weights.remove", *arguments)
 
 
 def known_members(description: Description) -> Members:

@@ -52,6 +52,12 @@ def _programs(project: Path) -> dict[str, bytes]:
     return {f"/{path.relative_to(root)}": path.read_bytes() for path in paths}
 
 
+def is_former_program(path: str) -> bool:
+    """Whether a path is that of a program as earlier versions had them."""
+    directory, _, name = path.rpartition("/")
+    return directory == f"/{FORMER_PROGRAMS}" and name.endswith(".py")
+
+
 def program_directories(description: Description) -> tuple[str, ...]:
     """Directories of the hosts' package, each after that which it lies in."""
     modules = (path for path in programs(description) if path != ENTRY)

@@ -8,7 +8,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import QuoteString
 
-from gx10.described.host_files import FORMER_PROGRAMS, UNITS
+from gx10.described.host_files import UNITS, is_former_program
 from gx10.drift.classes import Drift
 from gx10.drift.policy import run_directory
 from gx10.facts import FilterState, LiveState
@@ -78,9 +78,9 @@ def nothing_added(live: Mapping[str, Any], filters: Mapping[str, Any], known: Co
     `known` are the paths that belong there.
     """
     state = ask(LiveState, **live)
-    for name, directory in state["extra"].items():
-        # What earlier versions left is told by what removes it.
-        for path in topmost(path for path in directory if path not in known and name != f"/{FORMER_PROGRAMS}"):
+    for directory in state["extra"].values():
+        # Programs of earlier versions are told by what removes them.
+        for path in topmost(path for path in directory if path not in known and not is_former_program(path)):
             drifted(path, "something that nobody described", "absent")
     told = set(known) | set(state["packaged"])
     for unit in live["units"]:

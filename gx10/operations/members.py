@@ -10,13 +10,13 @@ from pyinfra.api.command import QuoteString
 
 from gx10.described.description import Description
 from gx10.described.entries import File
-from gx10.described.host_files import FORMER_PROGRAMS
+from gx10.described.host_files import FORMER_PROGRAMS, is_former_program
 from gx10.described.members import Members, members_file
 from gx10.drift.classes import Drift
 from gx10.drift.policy import run_directory
 from gx10.facts import FileStates, Kept, LiveState
 
-from .files import put_command, told_state, topmost
+from .files import put_command, told_state
 from .loop.asking import ask
 from .loop.commands import Command, Commands, elsewhere
 from .loop.declared import drifted, operation
@@ -37,21 +37,19 @@ def members_known(description: Description, hosts: Iterable[str]) -> Members:
 def former_programs_left(description: Description, live: Mapping[str, Any]) -> Commands:
     """Remove programs that an earlier version of this package put here, and their directory once nothing is in it.
 
-    What somebody else put into that directory is told; files beside the programs of this version are told elsewhere.
+    Programs of somebody else's in that directory are told; whatever else lies where it should not is told elsewhere.
     """
     former = members_known(description, description.cluster.hosts).former_programs(description)
     extra, directory = ask(LiveState, **live)["extra"], f"/{FORMER_PROGRAMS}"
     there = {path for paths in extra.values() for path in paths}
     going = [path for path in former if path in there and drifted(path, "a program of an earlier version", "absent")]
-    known = {
-        *former,
-        *(path for path in there if run_directory() is None and path.startswith(f"{directory}/__pycache__")),
-    }
-    strange = topmost(path for path in extra.get(directory, ()) if path not in known)
-    for path in strange:
+    # A deploy by hand has taken its byte code away by now.
+    byte_code = f"{directory}/__pycache__" if run_directory() is None else "//"
+    others = [path for path in extra.get(directory, ()) if path not in former and not path.startswith(byte_code)]
+    for path in (path for path in others if is_former_program(path)):
         drifted(path, "something that nobody described", "absent", drift=Drift.REPORT)
     stands = (ask(FileStates, paths=[directory])[directory] or {}).get("kind") == "directory"
-    empty = stands and not strange and drifted(directory, "the directory of an earlier version", "absent")
+    empty = stands and not others and drifted(directory, "the directory of an earlier version", "absent")
     if not going and not empty:
         host.noop("no program of an earlier version is left")
         return

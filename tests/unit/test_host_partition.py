@@ -1,4 +1,4 @@
-"""partition.py: what goes from the model root lies in it, is never kept or served, and is what the plan named."""
+"""The model root: what goes from the model root lies in it, is never kept or served, and is what the plan named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from pathlib import Path
 
 import pytest
 from gx10_host.content import manifest as manifests
-from gx10_host.weights import partition
+from gx10_host.weights.fence import mount_points, mounts_below
+from gx10_host.weights.remove import clean as clean_up
+from gx10_host.weights.rules import KINDS, Item, Rules
+from gx10_host.weights.tree import Tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -330,7 +333,7 @@ def everything(top: Path, mounted: list[bytes]) -> dict[bytes, tuple[int, int]]:
 POLICIES = st.fixed_dictionaries(
     {
         "keep": PATHS, "keep_caches": st.just([b"x/y"]) | st.just([]), "known": PATHS, "named": PATHS,
-        "kinds": st.sets(st.sampled_from(partition.KINDS)).map(sorted), "stale_hours": st.sampled_from([0, 24]),
+        "kinds": st.sets(st.sampled_from(KINDS)).map(sorted), "stale_hours": st.sampled_from([0, 24]),
     }
 )  # fmt: skip
 
@@ -355,8 +358,8 @@ def test_only_what_the_plan_named_goes_and_never_what_is_kept_or_outside(
             build(os.fsencode(root), tree, os.fsencode(outside), mounted)
             root.mkdir(exist_ok=True)
             told = {key: text(value) for key, value in policy.items()} | {"bypassed": {"org/m": "org/served"}}
-            space = partition.Tree(root, partition.mounts_below(root))
-            rules = partition.Rules(space, told, [Path(os.fsdecode(path)) for path in running], time.time() + 10)
+            space = Tree(root, mounts_below(root))
+            rules = Rules(space, told, [Path(os.fsdecode(path)) for path in running], time.time() + 10)
             before = everything(top, mounted)
             try:
                 rules.judge()
@@ -365,7 +368,7 @@ def test_only_what_the_plan_named_goes_and_never_what_is_kept_or_outside(
                 return
             assert everything(top, mounted) == before, "a plan changed something"
             items = {os.fsencode(item.path): item for item in rules.items}
-            gone = partition.clean(rules, need)
+            gone = clean_up(rules, need)
             after = everything(top, mounted)
             removed = {path.removeprefix(b"models/") for path in before if path not in after}
             assert all(path.startswith(b"models/") for path in before if path not in after), "something outside went"
@@ -380,7 +383,7 @@ def test_only_what_the_plan_named_goes_and_never_what_is_kept_or_outside(
                 assert not [path for path in removed if is_at_or_below(kept, path) and path != kept]
                 inside = {kind_of(items, path) for path in removed if is_at_or_below(path, kept)}
                 assert inside <= {"partial", "incomplete"}, "more than rests of transfers went from what is kept"
-            assert {Path(os.fsdecode(mount)) for mount in mounted} <= partition.mount_points()
+            assert {Path(os.fsdecode(mount)) for mount in mounted} <= mount_points()
         finally:
             for mount in reversed(mounted):
                 LIBC.umount2(mount, 2)
@@ -395,5 +398,5 @@ def is_at_or_below(path: bytes, other: bytes) -> bool:
     return path == other or path.startswith(other + b"/")
 
 
-def kind_of(items: dict[bytes, partition.Item], path: bytes) -> str:
+def kind_of(items: dict[bytes, Item], path: bytes) -> str:
     return next(item.kind for item_path, item in items.items() if is_at_or_below(path, item_path))

@@ -157,7 +157,7 @@ def test_what_stays_goes_to_the_disk_as_it_arrives(
     entry = max(json.loads((staged / MANIFEST).read_text())["files"], key=lambda one: one["size"])
     with serving(staged) as port:
         streams = stream.Streams([f"http://127.0.0.1:{port}/models"], durable=durable)
-        assert streams.bring(entry, tmp_path / "partial") == entry["sha256"]
+        assert streams.bring(entry["path"], entry["size"], tmp_path / "partial") == entry["sha256"]
         streams.forget(streams.urls[0])
     assert [start for start, _, _ in given] == [sum(one[1] for one in given[:turn]) for turn in range(len(given))]
     given_to_disk = sum(length for _, length, _ in given)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
+from types import ModuleType
 
 from gx10_host.exits import USAGE
 
@@ -22,7 +24,7 @@ VERBS = {
     "rank-gate": "gang.rank_gate",
     "ranks": "gang.ranks",
     "share": "content.share",
-    "weights": "weights.partition",
+    "weights": "weights.remove",
     "why": "gang.why",
 }
 
@@ -38,10 +40,14 @@ def main(argv: list[str]) -> int:
     if verb not in VERBS:
         print(f"gx10-host: there is no verb {verb!r}; `gx10-host --help` lists them all.", file=sys.stderr)
         return USAGE
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files are told as they are, whatever the terminal can show.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # What a parser's usage calls this program.
     sys.argv[0] = f"gx10-host {verb}"
-    return _module(verb).main(words) or 0
+    status: int = _module(verb).main(words)
+    return status
 
 
-def _module(verb):
+def _module(verb: str) -> ModuleType:
     return importlib.import_module(f"gx10_host.{VERBS[verb]}")

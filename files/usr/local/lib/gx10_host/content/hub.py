@@ -15,11 +15,15 @@ import hashlib
 import pathlib
 import re
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Event
+from typing import BinaryIO, cast
 
 from .hub_cache import Cached
 from .landing import Stop, alone_in, land, own_file
-from .manifest import MANIFEST, SHA256, Wrong, read_manifest
-from .proof import BLOCK, Proof, digest_so_far, prove
+from .manifest import MANIFEST, SHA256, Entry, Wrong, proven, read_manifest
+from .proof import BLOCK, Progress, Proof, digest_so_far, prove
 from .stream import write_whole
 from .transfer import describe_directory
 
@@ -30,8 +34,7 @@ LEFT_OUT = (".gitattributes",)
 OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
-def main(argv):
-    sys.stdout.reconfigure(errors="backslashreplace")
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("repository", "to", "name"):
         parser.add_argument(f"--{name}", required=True)
@@ -42,9 +45,10 @@ def main(argv):
         fetch(arguments)
     except (Wrong, OSError) as error:
         sys.exit(f"hub: {error}")
+    return 0
 
 
-def fetch(arguments):
+def fetch(arguments: argparse.Namespace) -> None:
     """Complete a directory from the hub, and describe it."""
     root, source = pathlib.Path(arguments.to), {"hub": arguments.repository, "revision": arguments.revision}
     with alone_in(root):
@@ -57,9 +61,9 @@ def fetch(arguments):
         wanted = [entry for entry in wanted if entry["path"] not in known]
         cached = Cached(arguments.reuse, entries=wanted) if arguments.reuse else None
 
-        def bring(entry, partial, progress, stopped):
+        def bring(entry: Entry, partial: Path, progress: Progress, stopped: Event) -> tuple[Entry, str]:
             if cached and (found := cached_as_listed(cached, entry, partial, progress)):
-                return entry | {"sha256": found}, found
+                return proven(entry, found), found
             out = Target(partial, entry["size"], progress, stopped)
             return brought(arguments.repository, arguments.revision, entry, out)
 
@@ -67,11 +71,10 @@ def fetch(arguments):
         entries = {**known, **landed}
         if not wanted:
             print(f"{arguments.name}: {len(entries)} files are as on the hub, nothing moved", flush=True)
-        plain = {path: {key: entry[key] for key in ("path", "size", "sha256")} for path, entry in entries.items()}
-        describe_directory(root, arguments.name, plain, source=source)
+        describe_directory(root, arguments.name, entries, source=source)
 
 
-def entries_known(root, listed, source):
+def entries_known(root: Path, listed: Sequence[Entry], source: Mapping[str, str]) -> dict[str, Entry]:
     """Small files, for which the hub names no sha256, that an earlier run proved at this very revision."""
     manifest, proof = read_manifest(root / MANIFEST), Proof(root)
     paths = {entry["path"] for entry in listed if not SHA256.fullmatch(entry["sha256"])}
@@ -80,7 +83,7 @@ def entries_known(root, listed, source):
     return {entry["path"]: entry for entry in manifest["files"] if entry["path"] in paths and proof.holds(entry)}
 
 
-def listing(repository, revision):
+def listing(repository: str, revision: str) -> list[Entry]:
     """Path, size and hash of every file at the revision; what the hub refuses is told with what to do."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
@@ -113,15 +116,15 @@ def listing(repository, revision):
     return [
         {
             "path": sibling.rfilename,
-            "size": sibling.size,
+            "size": sibling.size or 0,
             "sha256": sibling.lfs.sha256 if sibling.lfs else f"git object {sibling.blob_id}",
         }
-        for sibling in sorted(found.siblings, key=lambda sibling: sibling.rfilename)
+        for sibling in sorted(found.siblings or [], key=lambda sibling: sibling.rfilename)
         if sibling.rfilename not in LEFT_OUT
     ]
 
 
-def cached_as_listed(cached, entry, partial, progress):
+def cached_as_listed(cached: Cached, entry: Entry, partial: Path, progress: Progress) -> str | None:
     """Take a large file from a hub's cache on this host; small ones are quicker fetched than compared."""
     return cached.bring(entry, partial, progress) if SHA256.fullmatch(entry["sha256"]) else None
 
@@ -129,14 +132,14 @@ def cached_as_listed(cached, entry, partial, progress):
 class Target:
     """A partial file as the library writes it: hashed and counted on the way, and left when others failed."""
 
-    def __init__(self, partial, size, progress, stopped):
+    def __init__(self, partial: Path, size: int, progress: Progress, stopped: Event) -> None:
         if own_file(partial) and partial.stat().st_size > size:
             partial.unlink()
         self.file = partial.open("ab", buffering=0)
         self.partial, self.progress, self.stopped = partial, progress, stopped
         self.digest, self.count = digest_so_far(partial)
 
-    def write(self, block):
+    def write(self, block: bytes) -> int:
         if self.stopped.is_set():
             raise Stop(f"{self.partial} was not fetched: another file failed.")
         write_whole(self.file, memoryview(block))
@@ -145,24 +148,24 @@ class Target:
         self.progress.add(len(block))
         return len(block)
 
-    def tell(self):
+    def tell(self) -> int:
         return self.count
 
-    def seek(self, *where):
+    def seek(self, *where: int) -> int:
         return self.file.seek(*where)
 
-    def truncate(self):
+    def truncate(self) -> None:
         """The hub sends from the start on after all."""
         self.file.truncate()
         self.progress.add(-self.count)
         self.digest, self.count = digest_so_far(self.partial)
 
 
-def brought(repository, revision, entry, out):
+def brought(repository: str, revision: str, entry: Entry, out: Target) -> tuple[Entry, str]:
     """Complete a partial file from the hub; the entry with its sha256, and what was written."""
     from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # re-exported, as its pages say
 
     constants.DOWNLOAD_CHUNK_SIZE = BLOCK  # It writes 10 MB at once, and what it holds is lost with a connection.
     url, attempt = hf_hub_url(repository, entry["path"], revision=revision), 0
@@ -171,7 +174,13 @@ def brought(repository, revision, entry, out):
             before = out.count
             try:
                 # Into our own partial file: the library resumes nothing that an earlier process began.
-                http_get(url, out, resume_size=before, headers=build_hf_headers(), expected_size=entry["size"])
+                http_get(
+                    url,
+                    cast(BinaryIO, out),
+                    resume_size=before,
+                    headers=build_hf_headers(),
+                    expected_size=entry["size"],
+                )
             except Exception as error:
                 if isinstance(error, Wrong) or getattr(error, "errno", None) in OWN_DISK:
                     raise
@@ -180,7 +189,7 @@ def brought(repository, revision, entry, out):
     return judged(entry, out.partial, out)
 
 
-def failed(entry, moved, attempt, error):
+def failed(entry: Entry, moved: bool, attempt: int, error: Exception) -> int:
     """Count an attempt; raise where another is pointless."""
     attempt = 1 if moved else attempt + 1
     status = getattr(getattr(error, "response", None), "status_code", 0)
@@ -192,7 +201,7 @@ def failed(entry, moved, attempt, error):
     return attempt
 
 
-def judged(entry, partial, out):
+def judged(entry: Entry, partial: Path, out: Target) -> tuple[Entry, str]:
     """The entry with its sha256: the hub's own, or what was written where its git object id is the hub's."""
     found = out.digest.hexdigest()
     if SHA256.fullmatch(entry["sha256"]):
@@ -202,10 +211,10 @@ def judged(entry, partial, out):
         while block := content.read(BLOCK):
             blob.update(block)
     right = entry["sha256"] == f"git object {blob.hexdigest()}"
-    return (entry | {"sha256": found} if right else entry), found
+    return (proven(entry, found) if right else entry), found
 
 
-def first_line(error):
+def first_line(error: Exception) -> str:
     """What an error says, without what a library adds to explain it, and without the address's secrets."""
     text = str(error).strip().splitlines()
     return re.sub(r"\?\S*", "", text[0]) if text else type(error).__name__

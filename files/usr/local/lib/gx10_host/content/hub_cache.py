@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+from collections.abc import Iterable, Iterator
 
 from .landing import own_file
-from .manifest import SHA256
-from .proof import digest_so_far
+from .manifest import SHA256, Entry
+from .proof import Progress, digest_so_far
 
 REPOSITORY = re.compile(r"models--[^/]+")
 
@@ -20,9 +21,11 @@ REPOSITORY = re.compile(r"models--[^/]+")
 class Cached:
     """The content of all caches below a directory, by what it is known by."""
 
-    def __init__(self, root, entries):
+    def __init__(self, root: str | pathlib.Path, entries: Iterable[Entry]) -> None:
         self.root = pathlib.Path(root).resolve()
-        self.by_digest, self.by_path = {}, {}
+        self.by_digest: dict[str, pathlib.Path] = {}
+        self.by_path: dict[str, list[pathlib.Path]] = {}
+        entries = list(entries)
         wanted = {entry["sha256"] for entry in entries}
         paths = {entry["path"] for entry in entries}
         for repository in repositories(self.root):
@@ -31,7 +34,7 @@ class Cached:
                 for path in paths:
                     self.by_path.setdefault(path, []).append(snapshot / path)
 
-    def bring(self, entry, partial, progress):
+    def bring(self, entry: Entry, partial: pathlib.Path, progress: Progress) -> str | None:
         """Let cached content stand at the partial name; its sha256 where it is right, else None."""
         candidates = [self.by_digest.get(entry["sha256"]), *self.by_path.get(entry["path"], ())]
         for candidate in filter(None, candidates):
@@ -52,7 +55,7 @@ class Cached:
         return None
 
 
-def repositories(root):
+def repositories(root: pathlib.Path) -> Iterator[pathlib.Path]:
     """Directories of repositories in the caches at or below a directory."""
     for cache in (root, root / "hub"):
         for path in listed(cache):
@@ -60,7 +63,7 @@ def repositories(root):
                 yield path
 
 
-def listed(directory):
+def listed(directory: pathlib.Path) -> list[pathlib.Path]:
     """Paths in a directory, in order; none where it cannot be read."""
     try:
         return sorted(directory.iterdir())
@@ -68,12 +71,12 @@ def listed(directory):
         return []
 
 
-def own_blob(path):
+def own_blob(path: pathlib.Path) -> str:
     """The sha256 that a cache names a blob by, or "" for any other file."""
     return path.name if SHA256.fullmatch(path.name) and path.parent.name == "blobs" else ""
 
 
-def linked(content, partial):
+def linked(content: pathlib.Path, partial: pathlib.Path) -> bool:
     """Let a file stand under a second name, where one file system holds both."""
     own_file(partial)
     partial.unlink(missing_ok=True)

@@ -9,16 +9,20 @@ import contextlib
 import errno
 import fcntl
 import os
+import pathlib
 import shutil
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
-from .manifest import PARTIAL, Damaged, Wrong, read_json, safe, sync_directory, write_json
-from .proof import Progress, in_parallel
+from gx10_host.write.whole import sync_directory
 
+from .manifest import PARTIAL, Damaged, Entry, Wanted, Wrong, read_json, safe, write_json
+from .proof import Progress, Proof, in_parallel
+
+File = TypeVar("File", bound=Wanted)
 WAIT_SECONDS = 3600
-
-
 RECORDS = 20
 """Transfers that a host remembers."""
 
@@ -28,7 +32,7 @@ class Stop(Wrong):
 
 
 @contextlib.contextmanager
-def alone_in(root, seconds=WAIT_SECONDS):
+def alone_in(root: pathlib.Path, seconds: float = WAIT_SECONDS) -> Iterator[int]:
     """Work in a directory alone, made where absent: two runs on one file would write through each other.
 
     Yields the descriptor of the lock. A child that inherits it keeps the lock for as long as it can still write.
@@ -42,11 +46,12 @@ def alone_in(root, seconds=WAIT_SECONDS):
         os.close(descriptor)
 
 
-def wait_for_lock(descriptor, root, seconds):
+def wait_for_lock(descriptor: int, root: pathlib.Path, seconds: float) -> None:
     until, told = time.monotonic() + seconds, False
     while True:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
             if time.monotonic() > until:
                 raise Wrong(
@@ -59,7 +64,7 @@ def wait_for_lock(descriptor, root, seconds):
         time.sleep(0.1)
 
 
-def room_for(root, name, entries):
+def room_for(root: pathlib.Path, name: str, entries: Iterable[Wanted]) -> None:
     """Refuse before the first byte when what is still to come does not fit; a partial's bytes are there already."""
     need = sum(max(0, entry["size"] - allocated(partial_of(root, entry))) for entry in entries)
     have = shutil.disk_usage(root).free
@@ -70,24 +75,24 @@ def room_for(root, name, entries):
         )
 
 
-def amount(count):
+def amount(count: float) -> str:
     """Bytes as a person reads them."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def partial_of(root, entry):
+def partial_of(root: pathlib.Path, entry: Wanted) -> pathlib.Path:
     final = safe(root, entry["path"])
     return final.with_name(final.name + PARTIAL)
 
 
-def allocated(partial):
+def allocated(partial: pathlib.Path) -> int:
     try:
         return partial.lstat().st_blocks * 512
     except OSError:
         return 0
 
 
-def held_of(root, entry):
+def held_of(root: pathlib.Path, entry: Wanted) -> int:
     """Bytes of an entry that an earlier attempt brought."""
     try:
         return min(entry["size"], partial_of(root, entry).lstat().st_size)
@@ -95,7 +100,7 @@ def held_of(root, entry):
         return 0
 
 
-def own_file(partial):
+def own_file(partial: pathlib.Path) -> bool:
     """Whether a partial is a plain file of ours to write into: never through a link, never into a shared inode."""
     try:
         found = partial.lstat()
@@ -107,7 +112,15 @@ def own_file(partial):
     return False
 
 
-def land(root, name, entries, bring, proof, *, durable=True):
+def land(
+    root: pathlib.Path,
+    name: str,
+    entries: Sequence[File],
+    bring: Callable[[File, pathlib.Path, Progress, threading.Event], tuple[Entry, str]],
+    proof: Proof,
+    *,
+    durable: bool = True,
+) -> dict[str, Entry]:
     """Bring files that are absent or wrong; each becomes visible only when proven.
 
     `bring(entry, partial, progress, stopped)` completes the partial file, from where it stands, and returns the entry
@@ -120,12 +133,15 @@ def land(root, name, entries, bring, proof, *, durable=True):
             raise Wrong(f"{final} is a directory, expected a file. Move it away and run again.")
     room_for(root, name, entries)
     progress = Progress(name, sum(entry["size"] for entry in entries))
-    stopped, reasons, faults, brought, parents = threading.Event(), [], [], {}, {root}
+    stopped, parents = threading.Event(), {root}
+    reasons: list[str] = []
+    faults: list[Wrong] = []
+    brought: dict[str, Entry] = {}
 
-    def bring_it(entry, partial):
+    def bring_it(entry: File, partial: pathlib.Path) -> tuple[Entry, str]:
         return bring(entry, partial, progress, stopped)
 
-    def one(entry):
+    def one(entry: File) -> None:
         if stopped.is_set():
             return
         try:
@@ -163,7 +179,13 @@ def land(root, name, entries, bring, proof, *, durable=True):
     return brought
 
 
-def land_one(root, entry, bring, proof, progress):
+def land_one(
+    root: pathlib.Path,
+    entry: File,
+    bring: Callable[[File, pathlib.Path], tuple[Entry, str]],
+    proof: Proof | None,
+    progress: Progress,
+) -> Entry:
     """Bring one file; a partial that was resumed and turns out damaged is brought anew, once."""
     partial, final = partial_of(root, entry), root / entry["path"]
     resumed = own_file(partial)
@@ -182,7 +204,7 @@ def land_one(root, entry, bring, proof, progress):
     return whole
 
 
-def place(partial, final, entry, found, proof):
+def place(partial: pathlib.Path, final: pathlib.Path, entry: Entry, found: str, proof: Proof | None) -> str:
     """Give a partial file its final name if its bytes are right; else remove it and tell what was found in it.
 
     Without a proof to record it in, it is not synced either.
@@ -203,14 +225,16 @@ def place(partial, final, entry, found, proof):
     return ""
 
 
-def note_transfer(path, what, urls, moved, seconds, **more):
+def note_transfer(
+    path: str | pathlib.Path, what: str, urls: Sequence[str], moved: int, seconds: float, **more: object
+) -> None:
     """Keep what a transfer came to, so that a link that has become slow is seen."""
     told = {"at": int(time.time()), "what": what, "from": urls, "bytes": moved, "seconds": round(seconds, 2), **more}
     known = read_json(path, [])
     write_json(path, [told, *(known if isinstance(known, list) else [])][:RECORDS])
 
 
-def sentence_of(root, name, error):
+def sentence_of(root: object, name: str, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk of {root} became full while {name} was written. Free some; the next run resumes."
     return f"{name} in {root}: {error}. The next run resumes."

@@ -23,6 +23,8 @@ import struct
 import sys
 import threading
 import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 STALLED_SECONDS = 60
 STALLED = struct.pack("ll", STALLED_SECONDS, 0)
@@ -37,20 +39,25 @@ class Share(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address, allowed, directories):
+    def __init__(
+        self,
+        address: tuple[str, int],
+        allowed: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network],
+        directories: Mapping[str, str],
+    ) -> None:
         self.allowed, self.directories = allowed, directories
         super().__init__(address, Request)
 
-    def server_bind(self):
+    def server_bind(self) -> None:
         # The fabric's link may come up after this service.
         self.socket.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
         super(http.server.HTTPServer, self).server_bind()  # HTTPServer would ask a name server who we are.
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
-    def verify_request(self, request, client_address):
+    def verify_request(self, request: object, client_address: Any) -> bool:
         return any(ipaddress.ip_address(client_address[0]) in subnet for subnet in self.allowed)
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # A receiver that went away is its own affair.
             super().handle_error(request, client_address)
 
@@ -60,8 +67,9 @@ class Request(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = STALLED_SECONDS
+    server: Share
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         descriptor = None
         try:
             descriptor = self.opened()
@@ -76,7 +84,7 @@ class Request(http.server.BaseHTTPRequestHandler):
             if descriptor is not None:
                 os.close(descriptor)
 
-    def opened(self):
+    def opened(self) -> int:
         """A descriptor of the file that is asked for, which must be a plain one inside its directory."""
         path = urllib.parse.unquote_to_bytes(self.path)
         name, _, relative = path.lstrip(b"/").partition(b"/")
@@ -89,12 +97,13 @@ class Request(http.server.BaseHTTPRequestHandler):
             raise PermissionError
         return descriptor
 
-    def send(self, descriptor):
+    def send(self, descriptor: int) -> None:
         size = os.fstat(descriptor).st_size
         asked = FROM.fullmatch(self.headers.get("Range", ""))
         start = int(asked[1]) if asked else 0
         if start > size:
-            return self.refuse(416)
+            self.refuse(416)
+            return
         self.send_response(206 if asked else 200)
         if asked:
             self.send_header("Content-Range", f"bytes {start}-{max(size - 1, 0)}/{size}")
@@ -112,25 +121,24 @@ class Request(http.server.BaseHTTPRequestHandler):
                 break
             start += sent
         self.connection.settimeout(STALLED_SECONDS)
-        return None
 
-    def refuse(self, status):
+    def refuse(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         """A model has thousands of requests: systemd's journal is for what went wrong."""
 
 
-class Directories(dict):
+class Directories(dict[str, str]):
     """Directories by name; a name that is not shared is as absent as a file."""
 
-    def __missing__(self, name):
+    def __missing__(self, name: str) -> str:
         raise FileNotFoundError(name)
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
     )
@@ -148,3 +156,4 @@ def main(argv):
         threading.Thread(target=server.serve_forever, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         servers[0].serve_forever()
+    return 0

@@ -6,13 +6,16 @@ import contextlib
 import http.client
 import itertools
 import os
+import pathlib
 import socket
 import threading
 import urllib.parse
+from collections.abc import Iterator, Sequence
+from io import FileIO
 
 from .landing import Stop, own_file
 from .manifest import Wrong
-from .proof import block_of, digest_so_far
+from .proof import Progress, block_of, digest_so_far
 
 ATTEMPTS = 5
 """Attempts of one file that bring no byte."""
@@ -42,17 +45,16 @@ class Streams:
     are `durable` go to the disk as they arrive; others are read again soon, and stay in memory.
     """
 
-    def __init__(self, urls, *, durable=False):
+    def __init__(self, urls: Sequence[str], *, durable: bool = False) -> None:
         self.urls = [url.rstrip("/") + "/" for url in urls]
         self.durable, self.stopped = durable, threading.Event()
         self.turn, self.kept = itertools.count(), threading.local()
 
-    def bring(self, entry, target, progress=None):
+    def bring(self, path: str, size: int | None, target: pathlib.Path, progress: Progress | None = None) -> str:
         """Complete a file, and return the sha256 of what it holds then; `size` None takes what there is.
 
         An attempt that brought bytes starts the count of attempts anew; one that brought none goes to the next share.
         """
-        size = entry["size"]
         if own_file(target) and (size is None or target.stat().st_size > size):
             target.unlink()
         first, attempt, absent = next(self.turn), 0, {}
@@ -63,9 +65,9 @@ class Streams:
                 url = self.urls[(first + attempt) % len(self.urls)]
                 before, reason = have, ""
                 try:
-                    for block in self.blocks(url, entry["path"], have, size):
+                    for block in self.blocks(url, path, have, size):
                         if self.stopped.is_set():
-                            raise Stop(f"{url}{entry['path']} was not fetched: another file failed.")
+                            raise Stop(f"{url}{path} was not fetched: another file failed.")
                         write_whole(out, block)
                         digest.update(block)
                         have += len(block)
@@ -83,7 +85,7 @@ class Streams:
                 self.forget(url)
                 attempt = 1 if have > before else attempt + 1
                 try:
-                    self.give_up(entry["path"], url, absent, reason, attempt)
+                    self.give_up(path, url, absent, reason, attempt)
                 except Wrong:
                     if not have:
                         target.unlink()
@@ -92,7 +94,7 @@ class Streams:
                     self.stopped.wait(min(2**attempt, 15))
         return digest.hexdigest()
 
-    def give_up(self, path, url, absent, reason, attempt):
+    def give_up(self, path: str, url: str, absent: dict[str, str], reason: str, attempt: int) -> None:
         """Raise where another attempt is pointless."""
         if self.stopped.is_set():
             raise Stop(f"{url}{path} was not fetched: another file failed.")
@@ -107,7 +109,7 @@ class Streams:
                 "Check the fabric cable and gx10-share.service on the sender; the next run resumes."
             )
 
-    def blocks(self, url, path, start, size):
+    def blocks(self, url: str, path: str, start: int, size: int | None) -> Iterator[memoryview]:
         """The bytes of a file from `start` on, in blocks that are overwritten by the next."""
         answer = self.answer(url, path, start)
         total = start + int(answer.headers["Content-Length"])
@@ -131,12 +133,12 @@ class Streams:
         answer.close()  # Read to its end, so the connection can be asked again.
         self.wake(url, 1)
 
-    def wake(self, url, count):
+    def wake(self, url: str, count: int) -> None:
         """Wait for so many bytes before each read: a thread that is woken for each packet has no time for its hash."""
         if connected := self.connected(url)[0].sock:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, count))
 
-    def answer(self, url, path, start):
+    def answer(self, url: str, path: str, start: int) -> http.client.HTTPResponse:
         """An open answer for a file from `start` on."""
         connection, below = self.connected(url)
         quoted = below + urllib.parse.quote_from_bytes(os.fsencode(path))
@@ -152,27 +154,28 @@ class Streams:
             raise SenderGone(f"it answered {answer.status} {answer.reason}")
         return answer
 
-    def connected(self, url):
+    def connected(self, url: str) -> tuple[http.client.HTTPConnection, str]:
         """This thread's connection to a share, and the path below which its files are."""
         kept = self.kept.__dict__.setdefault("connections", {})
         parts = urllib.parse.urlsplit(url)
         if url not in kept:
-            connection = http.client.HTTPConnection(parts.hostname, parts.port)
+            address, port = parts.hostname or "", parts.port or http.client.HTTP_PORT
+            connection = http.client.HTTPConnection(address, port)
             try:
-                connection.sock = connected_to(parts.hostname, parts.port)
+                connection.sock = connected_to(address, port)
             except OSError as error:
                 raise SenderGone(f"{error.strerror or error or type(error).__name__}") from error
             kept[url] = connection
         return kept[url], parts.path
 
-    def forget(self, url):
+    def forget(self, url: str) -> None:
         """Leave a connection on which something went wrong."""
         if connection := self.kept.__dict__.setdefault("connections", {}).pop(url, None):
             with contextlib.suppress(OSError):
                 connection.close()
 
 
-def connected_to(address, port):
+def connected_to(address: str, port: int) -> socket.socket:
     """A socket whose buffer is bounded before it connects, which is when its window is agreed on."""
     connected = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     try:
@@ -187,7 +190,7 @@ def connected_to(address, port):
     return connected
 
 
-def write_whole(out, block):
+def write_whole(out: FileIO, block: memoryview) -> None:
     """Write a block; a disk that fills up takes a part of it before it refuses."""
     while block:
         block = block[out.write(block) :]

@@ -21,6 +21,11 @@ import pathlib
 import re
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from threading import Event
+from typing import NoReturn
+
+from gx10_host.write.whole import sync_directory
 
 from .hub_cache import Cached, linked, own_blob
 from .landing import Stop, alone_in, held_of, land, note_transfer, own_file, sentence_of
@@ -29,12 +34,15 @@ from .manifest import (
     PROVEN,
     RECEIVED,
     Damaged,
+    Entry,
+    Wanted,
     Wrong,
     checked,
     digest_of_manifest,
+    proven,
+    read_json,
     read_manifest,
     safe,
-    sync_directory,
     unfinished,
     write_json,
 )
@@ -46,7 +54,7 @@ DAY_SECONDS = 86400
 PART = re.compile(r"([0-9]{1,3})/([1-9][0-9]{0,2})")
 
 
-def stage(arguments):
+def stage(arguments: argparse.Namespace) -> None:
     """Copy a directory on this host, with a manifest of what it holds; in place, make or hold its manifest."""
     source, root = absolute(arguments.source), absolute(arguments.to)
     if not source.is_dir():
@@ -63,7 +71,7 @@ def stage(arguments):
             stage_copy(source, root, arguments.name)
 
 
-def stage_in_place(root, name):
+def stage_in_place(root: pathlib.Path, name: str) -> None:
     """Hold a directory to the manifest it has; describe one that has none."""
     manifest = read_manifest(root / MANIFEST)
     if manifest:
@@ -74,12 +82,12 @@ def stage_in_place(root, name):
             )
         return
     sizes, proof = listing(root), Proof(root)
-    links = [{"path": path, "size": size} for path, size in sizes.items() if (root / path).is_symlink()]
+    links: list[Wanted] = [{"path": path, "size": size} for path, size in sizes.items() if (root / path).is_symlink()]
     entries = land(root, name, links, lambda entry, partial, *_: give_link_a_file(root, entry, partial), proof)
     plain = [path for path in sizes if path not in entries]
     progress = Progress(f"{name}: hashing", sum(sizes[path] for path in plain))
 
-    def describe(path):
+    def describe(path: str) -> None:
         with (root / path).open("rb", buffering=0) as content:
             found = os.fstat(content.fileno())
             entries[path] = {"path": path, "size": found.st_size, "sha256": digest_of(content, progress)}
@@ -91,28 +99,28 @@ def stage_in_place(root, name):
     describe_directory(root, name, entries)
 
 
-def give_link_a_file(root, entry, partial):
+def give_link_a_file(root: pathlib.Path, entry: Wanted, partial: pathlib.Path) -> tuple[Entry, str]:
     """Let the content a link leads to stand where the link stood, at no cost where one file system holds both."""
     target = (root / entry["path"]).resolve()
     if not linked(target, partial):
         return copied(target, entry, partial, Progress(entry["path"], entry["size"]))
     with partial.open("rb", buffering=0) as content:
         found = digest_of(content)
-    return entry | {"sha256": found}, found
+    return proven(entry, found), found
 
 
-def stage_copy(source, root, name):
+def stage_copy(source: pathlib.Path, root: pathlib.Path, name: str) -> None:
     sizes = listing(source)
     proof = Proof(root)
     entries = {path: known for path in sizes if (known := copied_before(source, root, path, proof))}
-    missing = [{"path": path, "size": size} for path, size in sizes.items() if path not in entries]
+    missing: list[Wanted] = [{"path": path, "size": size} for path, size in sizes.items() if path not in entries]
 
-    def copy(entry, partial, progress, stopped):
+    def copy(entry: Wanted, partial: pathlib.Path, progress: Progress, stopped: Event) -> tuple[Entry, str]:
         original = (source / entry["path"]).resolve()
         # A blob of a hub's cache is never written again, so that it can stand under both names.
         if (sha256 := own_blob(original)) and linked(original, partial):
             with partial.open("rb", buffering=0) as content:
-                return entry | {"sha256": sha256}, digest_of(content, progress)
+                return proven(entry, sha256), digest_of(content, progress)
         return copied(original, entry, partial, progress, stopped)
 
     entries |= land(root, name, missing, copy, proof)
@@ -121,7 +129,7 @@ def stage_copy(source, root, name):
     describe_directory(root, name, entries)
 
 
-def listing(source):
+def listing(source: pathlib.Path) -> dict[str, int]:
     """Size in bytes of every file below a directory by its relative path; what cannot be copied is refused."""
     found = {}
     for directory, names, files in os.walk(source, onerror=raise_it):
@@ -139,20 +147,22 @@ def listing(source):
     return found
 
 
-def raise_it(error):
+def raise_it(error: OSError) -> NoReturn:
     raise error
 
 
-def copied_before(source, root, path, proof):
+def copied_before(source: pathlib.Path, root: pathlib.Path, path: str, proof: Proof) -> Entry | None:
     """The entry of a file that an earlier run copied: it has its source's size and time, and its hash is proven."""
     original = (source / path).stat()
-    entry = {"path": path, "size": original.st_size, "sha256": (proof.known.get(path) or [None])[0]}
+    entry: Entry = {"path": path, "size": original.st_size, "sha256": (proof.known.get(path) or [""])[0]}
     if not proof.holds(entry) or (root / path).lstat().st_mtime_ns != original.st_mtime_ns:
         return None
     return entry
 
 
-def copied(original, entry, partial, progress, stopped=None):
+def copied(
+    original: pathlib.Path, entry: Wanted, partial: pathlib.Path, progress: Progress, stopped: Event | None = None
+) -> tuple[Entry, str]:
     """Copy one file to its partial name with its time, hashing what was read."""
     own_file(partial)
     digest, size = hashlib.sha256(), 0
@@ -169,22 +179,22 @@ def copied(original, entry, partial, progress, stopped=None):
     if size != entry["size"]:
         raise Wrong(f"{original} changed while it was copied. Run again when its writer has finished.")
     os.utime(partial, ns=(before.st_atime_ns, before.st_mtime_ns))
-    return entry | {"sha256": digest.hexdigest()}, digest.hexdigest()
+    return proven(entry, digest.hexdigest()), digest.hexdigest()
 
 
-def describe_directory(root, name, entries, **more):
+def describe_directory(root: pathlib.Path, name: str, entries: Mapping[str, Entry], **more: object) -> None:
     """Write the manifest beside the content, last of all."""
     manifest = {"name": name, "files": [entries[path] for path in sorted(entries)], **more}
     write_json(root / MANIFEST, checked(manifest, root / MANIFEST))
 
 
-def describe(arguments):
+def describe(arguments: argparse.Namespace) -> None:
     """Write the manifest of a directory elsewhere; hashes are kept beside it, so that a second run reads nothing."""
     source, target = absolute(arguments.source), absolute(arguments.to)
     sizes, kept = listing(source), Proof(source, target.with_suffix(".proven.json"))
-    entries = {}
+    entries: dict[str, Entry] = {}
 
-    def one(path):
+    def one(path: str) -> None:
         found = (source / path).stat()
         known = kept.known.get(path) or [None, None, None]
         if known[1:] != [found.st_mtime_ns, found.st_size]:
@@ -201,7 +211,7 @@ def describe(arguments):
     write_json(target, checked(manifest, target))
 
 
-def fetch(arguments):
+def fetch(arguments: argparse.Namespace) -> None:
     """Complete a directory from the shares of other hosts, by the manifest that stands there or is given."""
     root = absolute(arguments.to)
     with alone_in(root):
@@ -212,8 +222,8 @@ def fetch(arguments):
         if arguments.given:
             received.write_bytes(sys.stdin.buffer.read())
         else:
-            Streams(arguments.url).bring({"path": arguments.manifest, "size": None}, received)
-        manifest = read_manifest(received)
+            Streams(arguments.url).bring(arguments.manifest, None, received)
+        manifest = checked(read_json(received), received)
         if arguments.expect and digest_of_manifest(manifest) != arguments.expect:
             received.unlink()
             raise Wrong(
@@ -229,21 +239,23 @@ def fetch(arguments):
         sync_directory(final.parent)
 
 
-def complete(root, name, entries, urls, reuse):
+def complete(
+    root: pathlib.Path, name: str, entries: Sequence[Entry], urls: Sequence[str], reuse: str | None
+) -> tuple[int, float]:
     """Bring what is absent or wrong: from a hub's cache on this host where it lies there, else from other hosts.
 
     Returns the bytes that other hosts sent, and the seconds of all of it.
     """
     wrong = prove(root, name, entries)
     proof, cached = Proof(root), Cached(reuse, entries=wrong) if reuse and wrong else None
-    streams, started, moved = Streams(urls, durable=True), time.monotonic(), []
+    streams, started, moved = Streams(urls, durable=True), time.monotonic(), list[int]()
 
-    def bring(entry, partial, progress, stopped):
+    def bring(entry: Entry, partial: pathlib.Path, progress: Progress, stopped: Event) -> tuple[Entry, str]:
         streams.stopped = stopped
         if cached and (found := cached.bring(entry, partial, progress)):
             return entry, found
         held = held_of(root, entry)
-        found = streams.bring(entry, partial, progress)
+        found = streams.bring(entry["path"], entry["size"], partial, progress)
         moved.append(entry["size"] - held)
         return entry, found
 
@@ -254,7 +266,7 @@ def complete(root, name, entries, urls, reuse):
     return sum(moved), time.monotonic() - started
 
 
-def verify(arguments):
+def verify(arguments: argparse.Namespace) -> None:
     """Hash whatever is not proven, or everything, or tonight's part of it."""
     root = absolute(arguments.inside)
     manifest = read_manifest(arguments.manifest)
@@ -270,7 +282,7 @@ def verify(arguments):
         raise Damaged(holds(root, wrong) + ".")
 
 
-def part_of(arguments):
+def part_of(arguments: argparse.Namespace) -> tuple[int, int] | None:
     """Which part of how many is asked for; None means no part. Nights are counted, whatever their number is."""
     if arguments.nights:
         return int(time.time() // DAY_SECONDS) % arguments.nights + 1, arguments.nights
@@ -282,17 +294,16 @@ def part_of(arguments):
     return int(told[1]), int(told[2])
 
 
-def holds(root, wrong):
+def holds(root: pathlib.Path, wrong: Sequence[Entry]) -> str:
     names = ", ".join(entry["path"] for entry in wrong[:5])
     return f"{root} holds {len(wrong)} absent or damaged files: {names}{', …' if len(wrong) > 5 else ''}"
 
 
-def absolute(name):
+def absolute(name: str) -> pathlib.Path:
     return pathlib.Path(name).absolute()
 
 
-def main(argv):
-    sys.stdout.reconfigure(errors="backslashreplace")
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("stage")
@@ -329,3 +340,4 @@ def main(argv):
         sys.exit(error.status)
     except OSError as error:
         sys.exit(f"content: {sentence_of(getattr(arguments, 'to', None) or arguments.inside, 'the manifest', error)}")
+    return 0

@@ -19,6 +19,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 ONE_ANSWER_SECONDS = 120
 FINAL = (400, 401, 403, 404, 405, 422)
@@ -32,8 +34,8 @@ OWN_ADDRESS = "127.0.0.2"
 class PastDoor(urllib.request.HTTPHandler):
     """Connects from the address that the door lets in."""
 
-    def http_open(self, req):
-        def connection(host, **options):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        def connection(host: str, **options: Any) -> http.client.HTTPConnection:
             return http.client.HTTPConnection(host, source_address=(OWN_ADDRESS, 0), **options)
 
         return self.do_open(connection, req)
@@ -44,10 +46,10 @@ class Refused(Exception):
 
 
 @contextlib.contextmanager
-def within(seconds):
+def within(seconds: float) -> Iterator[None]:
     """Bound everything inside, also an answer that trickles; a socket's own timeout bounds only each of its reads."""
 
-    def late(*_):
+    def late(*_: object) -> None:
         raise TimeoutError(f"no whole answer within {seconds:.0f} s")
 
     signal.signal(signal.SIGALRM, late)
@@ -58,7 +60,7 @@ def within(seconds):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def ask(url, model, prompt, tokens):
+def ask(url: str, model: str, prompt: str, tokens: int) -> dict[str, Any]:
     """One chat completion, streamed as clients want it; raises when no token came, or the stream did not end."""
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "temperature": 0}
     body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -77,9 +79,11 @@ def ask(url, model, prompt, tokens):
     return {"text": text, "tokens": generated, "first": first, "seconds": round(time.monotonic() - started, 3)}
 
 
-def streamed(response, started):
+def streamed(response: Iterable[bytes], started: float) -> tuple[float | None, str, int, list[str]]:
     """Seconds to the first token, text, number of tokens and lines of a stream that came to its end."""
-    first, text, generated, lines, ended = None, "", None, [], False
+    first: float | None = None
+    generated: int | None = None
+    text, lines, ended = "", list[str](), False
     for raw in response:
         line = raw.decode(errors="replace").strip()
         if not line:
@@ -105,7 +109,7 @@ def streamed(response, started):
     return first, text, generated, lines
 
 
-def cache_config(url):
+def cache_config(url: str) -> dict[str, str]:
     """Labels of the engine's metric vllm:cache_config_info: the configuration it really runs with."""
     with DIRECT.open(f"{url}/metrics", timeout=10) as response:
         text = response.read().decode(errors="replace")
@@ -113,7 +117,7 @@ def cache_config(url):
     return dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', found[1])) if found else {}
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", required=True)
     parser.add_argument("--model", required=True)
@@ -135,7 +139,7 @@ def main(argv):
                 if arguments.metrics:
                     told["cache_config"] = cache_config(arguments.url)
             print(json.dumps(told), flush=True)
-            return
+            return 0
         except (Refused, OSError, ValueError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
             final = isinstance(error, Refused)

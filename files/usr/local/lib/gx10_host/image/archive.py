@@ -18,10 +18,12 @@ import argparse
 import json
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from gx10_host.content.landing import alone_in
-from gx10_host.content.manifest import RECEIVED, Damaged, Wrong, read_manifest, sync_directory
+from gx10_host.content.manifest import RECEIVED, Damaged, Wrong, read_manifest
 from gx10_host.content.proof import Proof, prove
+from gx10_host.write.whole import sync_directory
 
 from .load import load as load_archived
 from .receive import receive
@@ -29,7 +31,7 @@ from .save import save
 from .store import BLOBS, archived, cleared, described, dropped, others, size_of, strays
 
 
-def load(arguments):
+def load(arguments: argparse.Namespace) -> None:
     """Have an archived image in Docker."""
     root = pathlib.Path(arguments.archive)
     with alone_in(root):
@@ -39,7 +41,7 @@ def load(arguments):
         load_archived(root, arguments.reference, manifest)
 
 
-def adopt(arguments):
+def adopt(arguments: argparse.Namespace) -> None:
     """Give a manifest that was put here its name once every blob it names is here and proven."""
     root = pathlib.Path(arguments.archive)
     with alone_in(root):
@@ -60,10 +62,10 @@ def adopt(arguments):
         sync_directory(root / "images")
 
 
-def verify(arguments):
+def verify(arguments: argparse.Namespace) -> None:
     """Hash every stored file; a damaged one is told by name with the images that need it."""
     root = pathlib.Path(arguments.archive)
-    faults = []
+    faults: list[str] = []
     with alone_in(root):
         for manifest in others(root):
             if wrong := prove(root, manifest["name"], manifest["files"], everything=True):
@@ -73,11 +75,11 @@ def verify(arguments):
         raise Damaged(f"{root}: {'; '.join(faults)}. Run the deploy: they are made or fetched anew.")
 
 
-def listed(arguments):
+def listed(arguments: argparse.Namespace) -> None:
     """Print what the archive holds as JSON: bytes of each image, and those that only it needs."""
     root = pathlib.Path(arguments.archive)
     manifests = others(root) if root.is_dir() else []
-    proof, named = Proof(root), {}
+    proof, named = Proof(root), dict[str, int]()
     for manifest in manifests:
         for entry in manifest["files"]:
             named[entry["path"]] = named.get(entry["path"], 0) + 1
@@ -96,7 +98,7 @@ def listed(arguments):
     print(json.dumps({"images": images, "strays": sum(map(size_of, left))}))
 
 
-def drop(arguments):
+def drop(arguments: argparse.Namespace) -> None:
     """Remove an image's manifest and the files that no other manifest names."""
     root = pathlib.Path(arguments.archive)
     if root.is_dir():
@@ -104,7 +106,7 @@ def drop(arguments):
             dropped(root, arguments.image)
 
 
-def clear(arguments):
+def clear(arguments: argparse.Namespace) -> None:
     """Empty an archive that only served to bring an image."""
     root = pathlib.Path(arguments.archive)
     with alone_in(root):
@@ -123,8 +125,7 @@ COMMANDS = {
 }
 
 
-def main(argv):
-    sys.stdout.reconfigure(errors="backslashreplace")
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     for name, (run, wanted) in COMMANDS.items():
@@ -146,3 +147,4 @@ def main(argv):
     except (Wrong, OSError) as error:
         print(f"archive: {error}", file=sys.stderr)
         sys.exit(getattr(error, "status", 1))
+    return 0

@@ -10,6 +10,8 @@ import re
 import socket
 import subprocess
 import urllib.parse
+from collections.abc import Iterator
+from typing import IO, Any
 
 from gx10_host.content.manifest import Wrong
 
@@ -18,7 +20,7 @@ SOCKET = "unix:///var/run/docker.sock"
 ABSENT = re.compile(r"^(error( response from daemon)?: )?no such image: ", re.IGNORECASE | re.MULTILINE)
 
 
-def asked(*argv):
+def asked(*argv: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(["docker", *argv], capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
     except FileNotFoundError:
@@ -27,11 +29,11 @@ def asked(*argv):
         raise silent(f"nothing came within {ANSWER_SECONDS} s") from None
 
 
-def silent(told):
+def silent(told: object) -> Wrong:
     return Wrong(f"Docker does not answer: {told}. See `systemctl status docker` on this host.")
 
 
-def inspected(reference, what):
+def inspected(reference: str, what: str) -> str:
     """What Docker says of an image, or "" where it has none."""
     done = asked("image", "inspect", "--format", what, reference)
     if done.returncode == 0:
@@ -41,18 +43,18 @@ def inspected(reference, what):
     raise silent(done.stderr.strip())
 
 
-def image_layers(reference):
+def image_layers(reference: str) -> list[str] | None:
     """Digests of an image's layers, uncompressed, lowest first; None where Docker has no such image."""
     told = inspected(reference, "{{json .RootFS.Layers}}")
     return json.loads(told) if told else None
 
 
-def image_size(reference):
+def image_size(reference: str) -> int:
     """Bytes of an image as Docker counts them; 0 where it has none."""
     return int(inspected(reference, "{{.Size}}") or 0)
 
 
-def docker_root():
+def docker_root() -> pathlib.Path:
     """The directory that holds Docker's store."""
     done = asked("info", "--format", "{{.DockerRootDir}}")
     if done.returncode or not done.stdout.strip():
@@ -63,13 +65,13 @@ def docker_root():
 class DaemonSocket(http.client.HTTPConnection):
     """The daemon's own API: it answers in milliseconds, where its command first takes 0.1 s to start."""
 
-    def connect(self):
+    def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(ANSWER_SECONDS)
         self.sock.connect(os.environ.get("DOCKER_HOST", SOCKET).removeprefix("unix://"))
 
 
-def told_by_daemon(path):
+def told_by_daemon(path: str) -> Any:
     """What the daemon answers to GET, as JSON."""
     daemon = DaemonSocket("docker")
     try:
@@ -86,12 +88,12 @@ def told_by_daemon(path):
     return told
 
 
-def build_cache():
+def build_cache() -> list[dict[str, Any]]:
     """Records of the build cache. `docker system df` would measure every image first, which takes seconds."""
     return told_by_daemon("/system/df?type=build-cache").get("BuildCache") or []
 
 
-def labelled_images(label):
+def labelled_images(label: str) -> Iterator[dict[str, Any]]:
     """Id, tags and size of every image that has a label."""
     wanted = urllib.parse.quote(json.dumps({"label": [label]}))
     for found in told_by_daemon(f"/images/json?filters={wanted}"):
@@ -99,12 +101,12 @@ def labelled_images(label):
         yield {"id": found["Id"], "tags": tags, "size": found.get("Size") or 0}
 
 
-def images_of_containers():
+def images_of_containers() -> set[str]:
     """Ids of the images of every container, running or not."""
     return {found["ImageID"] for found in told_by_daemon("/containers/json?all=1")}
 
 
-def docker_driver():
+def docker_driver() -> str:
     """The store that Docker keeps images in, such as overlay2."""
     done = asked("info", "--format", "{{.Driver}}")
     if done.returncode or not done.stdout.strip():
@@ -112,7 +114,7 @@ def docker_driver():
     return done.stdout.strip()
 
 
-def layers_held():
+def layers_held() -> list[list[str]]:
     """Layers of every image that Docker has, each lowest first; images without a name count as well."""
     done = asked("image", "ls", "--quiet", "--no-trunc")
     if done.returncode:
@@ -125,7 +127,7 @@ def layers_held():
     return [json.loads(line) or [] for line in done.stdout.splitlines() if line.strip()]
 
 
-def takes_part():
+def takes_part() -> bool:
     """Whether `docker load` of this daemon takes an image without the layers that it holds, and compressed ones."""
     done = asked("info", "--format", "{{json .DriverStatus}}")
     if done.returncode:
@@ -133,7 +135,7 @@ def takes_part():
     return "io.containerd.snapshotter" not in done.stdout
 
 
-def well():
+def well() -> bool:
     """Whether the daemon answers, within a bound that is long for a daemon that works."""
     try:
         return asked("info", "--format", "{{.ServerVersion}}").returncode == 0
@@ -141,7 +143,7 @@ def well():
         return False
 
 
-def containers():
+def containers() -> list[str]:
     """Names of the running containers; their short ids, from their processes, where the daemon does not answer."""
     try:
         done = asked("ps", "--format", "{{.Names}}")
@@ -156,7 +158,7 @@ def containers():
     return [match.group(1) for match in found if match]
 
 
-def restart_docker():
+def restart_docker() -> None:
     """Restart the daemon and wait for it."""
     done = subprocess.run(
         ["systemctl", "restart", "docker.service"], capture_output=True, text=True, timeout=180, check=False
@@ -165,7 +167,14 @@ def restart_docker():
         raise silent(f"after a restart: {done.stderr.strip() or 'no answer'}")
 
 
-def heard(said):
+def piped(end: IO[bytes] | None) -> IO[bytes]:
+    """The end of a pipe to a command that was started with one."""
+    if end is None:
+        raise ValueError("the command was started without this pipe")
+    return end
+
+
+def heard(said: IO[bytes]) -> str:
     """What a command wrote to a file that was given to it, in one line."""
     said.seek(0)
     return " ".join(said.read(2000).decode(errors="replace").split())

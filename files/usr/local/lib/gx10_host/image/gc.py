@@ -17,35 +17,39 @@ import json
 import pathlib
 import shutil
 import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from gx10_host.content.landing import alone_in
-from gx10_host.content.manifest import Wrong, read_json, write_json
+from gx10_host.content.landing import alone_in, amount
+from gx10_host.content.manifest import Manifest, Wrong, read_json, write_json
 
 from .docker import asked, build_cache, docker_root, images_of_containers, labelled_images
-from .store import POLICY, dropped, others, room, size_of, strays
+from .store import dropped, others, size_of, strays
 
+POLICY = pathlib.Path("/etc/gx10/images.json")
+"""What the deploy wants kept."""
 LABEL = "gx10.inputs"
 
 
-def used(policy):
+def used(policy: Mapping[str, Any]) -> list[str]:
     """References that this host was told to use, the described one first."""
     known = read_json(policy["used"], [])
     before = [name for name in known if isinstance(name, str)] if isinstance(known, list) else []
     return [policy["described"], *(name for name in before if name != policy["described"])]
 
 
-def kept(policy):
+def kept(policy: Mapping[str, Any]) -> list[str]:
     """References that stay: the described one and those before it that the policy keeps."""
     return used(policy)[: 1 + policy["keep_previous"]]
 
 
-def plan(policy):
+def plan(policy: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What would go, as a list of {"kind", "name", "bytes", "why"}; asks and reads, changes nothing."""
     going = [*old_archives(policy), *old_builds(policy)]
     return [*old_images(policy), *old_cache(policy), *going] if policy["docker"] else going
 
 
-def old_images(policy):
+def old_images(policy: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Images that this package built and that no container uses and no generation that is kept names."""
     in_use, stays = images_of_containers(), set(kept(policy))
     repositories = {name.rpartition(":")[0] for name in used(policy)}
@@ -59,7 +63,7 @@ def old_images(policy):
             yield {"kind": "image", "name": name, "bytes": found["size"], "why": why}
 
 
-def old_archives(policy):
+def old_archives(policy: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Archived images beyond those that are kept and the last few, and beyond the bytes that are granted."""
     root = pathlib.Path(policy["archive"])
     if not root.is_dir():
@@ -91,12 +95,12 @@ def old_archives(policy):
         yield {"kind": "stray", "name": str(path), "bytes": size_of(path), "why": why}
 
 
-def stored(manifests):
+def stored(manifests: Iterable[Manifest]) -> dict[str, int]:
     """Bytes of the files that manifests name, each once."""
     return {entry["path"]: entry["size"] for manifest in manifests for entry in manifest["files"]}
 
 
-def old_cache(policy):
+def old_cache(policy: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Records of the build cache beyond the bytes that the policy grants it, those first that were unused longest."""
     records = [record for record in build_cache() if not record["InUse"] and not record["Shared"] and record["Size"]]
     total = sum(record["Size"] for record in records)
@@ -108,7 +112,7 @@ def old_cache(policy):
         yield {"kind": "cache", "name": record["ID"], "bytes": record["Size"], "why": why}
 
 
-def old_builds(policy):
+def old_builds(policy: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Build directories of images that are not described."""
     described = policy["described"].rpartition(":")[2]
     root = pathlib.Path(policy["builds"])
@@ -118,7 +122,7 @@ def old_builds(policy):
             yield {"kind": "build", "name": str(path), "bytes": size, "why": "another image is described"}
 
 
-def remove(item, policy):
+def remove(item: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
     """Remove one thing by its name; what went wrong, in words, or nothing."""
     kind, name = item["kind"], item["name"]
     if kind == "image":
@@ -137,7 +141,7 @@ def remove(item, policy):
     return ""
 
 
-def clean(policy, only=None):
+def clean(policy: Mapping[str, Any], only: Collection[str] | None = None) -> list[dict[str, Any]]:
     """Remove what would go, or what of it is among `only`; each with the fault that kept it, if any."""
     gone = []
     with alone_in(pathlib.Path(policy["archive"])):
@@ -147,8 +151,28 @@ def clean(policy, only=None):
     return gone
 
 
-def main(argv):
-    sys.stdout.reconfigure(errors="backslashreplace")
+def room(directory: pathlib.Path, reference: str, need: int) -> None:
+    """Refuse before the first byte when an image does not fit, and tell what could go."""
+    have = shutil.disk_usage(directory).free
+    if need > have:
+        raise Wrong(
+            f"{reference} needs {amount(need)} in {directory}, {amount(have)} are free, "
+            f"{amount(need - have)} are missing. {to_free()}"
+        )
+
+
+def to_free() -> str:
+    """What `gx10 images gc` would remove on this host, in words."""
+    if read_json(POLICY) is None:
+        return "Remove old images by name (`docker image rm`), then run again."
+    going = plan(read_json(POLICY))
+    total = sum(item["bytes"] for item in going)
+    if not total:
+        return "`gx10 images gc` would free nothing here: move the directory to a larger disk, or remove other files."
+    return f"`gx10 images gc` would free {amount(total)} here; `gx10 images gc --dry` names each. Then run again."
+
+
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("plan", "clean", "used", "room"))
     parser.add_argument("--policy", default=str(POLICY))
@@ -173,3 +197,4 @@ def main(argv):
                 raise Wrong(f"not everything could be removed: {'; '.join(faults)}")
     except (Wrong, OSError) as error:
         sys.exit(f"images: {error}")
+    return 0

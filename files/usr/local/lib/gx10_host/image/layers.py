@@ -13,6 +13,9 @@ import gzip
 import hashlib
 import json
 import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from gx10_host.content.manifest import Wrong
 from gx10_host.content.proof import BLOCK
@@ -27,13 +30,14 @@ class Unreadable(Exception):
 class Layers:
     """An image of the overlay2 store of this host."""
 
-    def __init__(self, reference):
+    def __init__(self, reference: str) -> None:
         if docker_driver() != "overlay2":
             raise Unreadable("Docker keeps its images in another store than overlay2")
         self.reference, self.root = reference, docker_root()
-        self.digests = image_layers(reference)
-        if self.digests is None:
+        digests = image_layers(reference)
+        if digests is None:
             raise Wrong(f"Docker has no image {reference} to archive. Run the deploy to have it built.")
+        self.digests = digests
         identity = inspected(reference, "{{.Id}}").removeprefix("sha256:")
         try:
             self.config = (self.root / "image/overlay2/imagedb/content/sha256" / identity).read_bytes()
@@ -43,11 +47,11 @@ class Layers:
             raise Unreadable("an image's configuration is not the one that its id names")
         self.places = dict(zip(self.digests, chains(self.digests), strict=True))
 
-    def size(self, digest):
+    def size(self, digest: str) -> int:
         """Bytes of the files of a layer."""
         return int(self._told(digest, "size"))
 
-    def stream(self, digest):
+    def stream(self, digest: str) -> Iterator[bytes]:
         """The tar of a layer, block by block."""
         files = self.root / "overlay2" / self._told(digest, "cache-id") / "diff"
         try:
@@ -61,17 +65,17 @@ class Layers:
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise Unreadable(f"layer {digest[7:19]}: {error}") from None
 
-    def _place(self, digest):
+    def _place(self, digest: str) -> pathlib.Path:
         return self.root / "image/overlay2/layerdb/sha256" / self.places[digest]
 
-    def _told(self, digest, what):
+    def _told(self, digest: str, what: str) -> str:
         try:
             return (self._place(digest) / what).read_text().strip()
         except OSError as error:
             raise Unreadable(str(error)) from None
 
 
-def chains(digests):
+def chains(digests: Sequence[str]) -> Iterator[str]:
     """Under which name Docker keeps each layer: the digest of it and all below it."""
     above = ""
     for digest in digests:
@@ -79,7 +83,7 @@ def chains(digests):
         yield above.removeprefix("sha256:")
 
 
-def content(files, entry):
+def content(files: pathlib.Path, entry: dict[str, Any]) -> Iterator[bytes]:
     """The bytes of one file, as many as the tar's header promised."""
     name = base64.b64decode(entry["name_raw"]) if entry.get("name_raw") else os.fsencode(entry["name"])
     left = entry["size"]

@@ -7,17 +7,21 @@ compressed (seen: Docker 26 with overlay2). With containerd's image store it wan
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import subprocess
 import tarfile
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import IO, Any
 
-from gx10_host.content.manifest import Wrong, safe
+from gx10_host.content.manifest import Manifest, Wrong, safe
 from gx10_host.content.proof import BLOCK, Progress, prove
 
-from .docker import containers, docker_root, heard, image_layers, layers_held, restart_docker, takes_part, well
-from .store import needed, room
+from .docker import containers, docker_root, heard, image_layers, layers_held, piped, restart_docker, takes_part, well
+from .gc import room
+from .store import needed
 
 STALL_SECONDS = 180
 """Without a byte that Docker takes, the load is given up."""
@@ -25,7 +29,7 @@ UNPACK_SECONDS, UNPACK_RATE = 300, 10_000_000
 """Bound of what follows the last byte: a base, and bytes per second of the slowest disk that is waited for."""
 
 
-def present_layers(manifest):
+def present_layers(manifest: Manifest) -> int:
     """How many of an image's lowest layers the daemon holds, in this order, from other images."""
     layers = manifest["layers"]
     if not takes_part():
@@ -39,7 +43,7 @@ def present_layers(manifest):
     return most
 
 
-def load(root, reference, manifest, proven=()):
+def load(root: pathlib.Path, reference: str, manifest: Manifest, proven: Collection[str] = ()) -> None:
     """Have an image of the archive in Docker, with the archive's layers; `proven` are paths that were just hashed.
 
     Checks every file before Docker sees a byte. A load that failed is tried again with all layers where they are there,
@@ -78,7 +82,7 @@ def load(root, reference, manifest, proven=()):
         )
 
 
-def repaired(reference, fault):
+def repaired(reference: str, fault: str) -> str:
     """Restart a daemon that no longer answers, unless containers run; why not, in words, else nothing."""
     if running := containers():
         return (
@@ -90,7 +94,9 @@ def repaired(reference, fault):
     return ""
 
 
-def attempt(root, reference, items, sizes, unpacked):
+def attempt(
+    root: pathlib.Path, reference: str, items: Sequence[dict[str, Any]], sizes: Mapping[str, int], unpacked: int
+) -> str:
     """Send files to `docker load`; what went wrong, in words, or nothing. A load begun is finished, heard or not."""
     progress = Progress(f"load {reference}", sum(sizes[item["path"]] for item in items), unheard=True)
     plain = not takes_part()
@@ -101,11 +107,12 @@ def attempt(root, reference, items, sizes, unpacked):
         bound = Bound(docker, UNPACK_SECONDS + unpacked / UNPACK_RATE)
         broken = ""
         try:
-            with tarfile.open(fileobj=docker.stdin, mode="w|", bufsize=BLOCK, copybufsize=BLOCK) as stream:
+            with tarfile.open(fileobj=piped(docker.stdin), mode="w|", bufsize=BLOCK) as stream:
+                stream.copybufsize = BLOCK  # type: ignore[attr-defined] # a parameter that its stubs do not know
                 for item in items:
                     path = safe(root, item["path"])
                     add(stream, path, item, plain, lambda count: bound.moved(progress, count))
-            docker.stdin.close()
+            piped(docker.stdin).close()
         except BrokenPipeError:
             broken = "it stopped reading"
         except BaseException:
@@ -113,7 +120,7 @@ def attempt(root, reference, items, sizes, unpacked):
             raise
         finally:
             with contextlib.suppress(BrokenPipeError):
-                docker.stdin.close()
+                piped(docker.stdin).close()
             bound.sent()
             status = docker.wait()
             bound.over()
@@ -128,24 +135,24 @@ def attempt(root, reference, items, sizes, unpacked):
 class Bound(threading.Thread):
     """Kills a `docker load` that takes no byte for too long, or unpacks for too long after the last one."""
 
-    def __init__(self, docker, unpack_seconds):
+    def __init__(self, docker: subprocess.Popen[bytes], unpack_seconds: float) -> None:
         super().__init__(daemon=True)
         self.docker, self.unpack_seconds, self.why = docker, unpack_seconds, ""
-        self.last, self.seconds, self.ended = time.monotonic(), STALL_SECONDS, threading.Event()
+        self.last, self.seconds, self.ended = time.monotonic(), float(STALL_SECONDS), threading.Event()
         self.start()
 
-    def moved(self, progress, count):
+    def moved(self, progress: Progress, count: int) -> None:
         self.last = time.monotonic()
         progress.add(count)
 
-    def sent(self):
+    def sent(self) -> None:
         self.last, self.seconds = time.monotonic(), self.unpack_seconds
 
-    def over(self):
+    def over(self) -> None:
         self.ended.set()
         self.join()
 
-    def run(self):
+    def run(self) -> None:
         while not self.ended.wait(0.2):
             if time.monotonic() - self.last > self.seconds:
                 self.why = f"{self.seconds:.0f} s without progress"
@@ -153,7 +160,9 @@ class Bound(threading.Thread):
                 return
 
 
-def add(stream, path, item, plain, moved):
+def add(
+    stream: tarfile.TarFile, path: pathlib.Path, item: dict[str, Any], plain: bool, moved: Callable[[int], None]
+) -> None:
     """Add a stored file to the stream, as it is stored or, for a Docker that wants it `plain`, unpacked."""
     member = tarfile.TarInfo(item["name"])
     member.mode = 0o644
@@ -165,16 +174,16 @@ def add(stream, path, item, plain, moved):
             source = stack.enter_context(subprocess.Popen(words, stdout=subprocess.PIPE)).stdout
         else:
             source = stack.enter_context(path.open("rb", buffering=0))
-        stream.addfile(member, Counted(source, moved))
+        stream.addfile(member, Counted(piped(source), moved))
 
 
 class Counted:
     """A source whose bytes are counted as they are read."""
 
-    def __init__(self, source, moved):
+    def __init__(self, source: IO[bytes], moved: Callable[[int], None]) -> None:
         self.source, self.moved = source, moved
 
-    def read(self, count):
+    def read(self, count: int = -1, /) -> bytes:
         block = self.source.read(count)
         self.moved(len(block))
         return block

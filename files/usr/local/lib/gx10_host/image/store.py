@@ -8,45 +8,44 @@ layers and, as "stream", the tar stream that `docker load` takes: names over sto
 from __future__ import annotations
 
 import pathlib
-import shutil
 
-from gx10_host.content.landing import amount
-from gx10_host.content.manifest import PARTIAL, RECEIVED, Wrong, read_json, read_manifest, safe, sync_directory
+from gx10_host.content.manifest import PARTIAL, RECEIVED, Entry, Manifest, Wrong, read_manifest, safe
 from gx10_host.content.proof import Proof
+from gx10_host.write.whole import sync_directory
 
 BLOBS = "blobs/sha256"
-POLICY = pathlib.Path("/etc/gx10/images.json")
-"""What the deploy wants kept; gc.py reads it."""
 
 
-def manifest_path(root, image):
+def manifest_path(root: pathlib.Path, image: str) -> pathlib.Path:
     if pathlib.PurePath(image).name != image or not image.endswith(".json"):
         raise Wrong(f"--image {image!r} is no file name that ends in .json.")
     return root / "images" / image
 
 
-def archived(root, image):
+def archived(root: pathlib.Path, image: str) -> Manifest | None:
     """The checked manifest of an archived image, or None."""
     manifest = read_manifest(manifest_path(root, image))
     return None if manifest is None else described(manifest, f"images/{image} in {root}")
 
 
-def described(manifest, origin):
+def described(manifest: Manifest, origin: str) -> Manifest:
     """The manifest itself, once it describes an image that can be loaded."""
     stored = {entry["path"] for entry in manifest["files"]}
     stream, layers = manifest.get("stream"), manifest.get("layers")
-    sound = isinstance(layers, list) and isinstance(stream, list) and all(isinstance(item, dict) for item in stream)
-    if not sound or not all(isinstance(item.get("name"), str) and item.get("path") in stored for item in stream):
+    items = stream if isinstance(layers, list) and isinstance(stream, list) else [None]
+    if not all(
+        isinstance(item, dict) and isinstance(item.get("name"), str) and item.get("path") in stored for item in items
+    ):
         raise Wrong(f"{origin} describes no image. Remove it and run the deploy again.")
     return manifest
 
 
-def layer_name(layer):
+def layer_name(layer: str) -> str:
     """Name of a layer in the stream of `docker save`: its digest, uncompressed."""
     return f"{BLOBS}/{layer.removeprefix('sha256:')}"
 
 
-def needed(manifest, present):
+def needed(manifest: Manifest, present: int) -> tuple[list[Entry], set[str]]:
     """Entries of an image's files without those that only serve its lowest `present` layers."""
     layers = [layer_name(layer) for layer in manifest["layers"]]
     spared = set(layers[:present]) - set(layers[present:])
@@ -54,12 +53,13 @@ def needed(manifest, present):
     return [entry for entry in manifest["files"] if entry["path"] in paths], spared
 
 
-def others(root, but=None):
+def others(root: pathlib.Path, but: pathlib.Path | None = None) -> list[Manifest]:
     """Every other manifest of the archive; one that cannot be read stops whoever wants to remove files."""
-    return [read_manifest(path) for path in sorted((root / "images").glob("*.json")) if path != but]
+    found = (read_manifest(path) for path in sorted((root / "images").glob("*.json")) if path != but)
+    return [manifest for manifest in found if manifest is not None]
 
 
-def dropped(root, image):
+def dropped(root: pathlib.Path, image: str) -> int:
     """Remove an image's manifest and the files that no other manifest names; the bytes that this frees."""
     path = manifest_path(root, image)
     manifest = archived(root, image)
@@ -71,7 +71,7 @@ def dropped(root, image):
     return forget(root, manifest)
 
 
-def forget(root, manifest):
+def forget(root: pathlib.Path, manifest: Manifest | None) -> int:
     """Remove the files of a manifest that is gone which no other manifest names; the bytes that this frees."""
     if manifest is None:
         return 0
@@ -86,14 +86,14 @@ def forget(root, manifest):
     return freed
 
 
-def strays(root):
+def strays(root: pathlib.Path) -> list[pathlib.Path]:
     """Files of the archive that no manifest names: what a run left behind that nobody finished."""
     kept = {entry["path"] for manifest in others(root) for entry in manifest["files"]}
     blobs = [path for path in sorted((root / BLOBS).glob("*")) if f"{BLOBS}/{path.name}" not in kept]
     return blobs + [path for path in sorted((root / "images").glob("*")) if path.name.endswith((PARTIAL, RECEIVED))]
 
 
-def cleared(root):
+def cleared(root: pathlib.Path) -> None:
     """Empty an archive that only served to bring an image: also what a run left behind that nobody finished."""
     for directory in (root / "images", root / BLOBS):
         for path in sorted(directory.glob("*")):
@@ -102,31 +102,8 @@ def cleared(root):
     Proof(root).save()
 
 
-def size_of(path):
+def size_of(path: pathlib.Path) -> int:
     try:
         return path.lstat().st_size
     except OSError:
         return 0
-
-
-def room(directory, reference, need):
-    """Refuse before the first byte when an image does not fit, and tell what could go."""
-    have = shutil.disk_usage(directory).free
-    if need > have:
-        raise Wrong(
-            f"{reference} needs {amount(need)} in {directory}, {amount(have)} are free, "
-            f"{amount(need - have)} are missing. {to_free()}"
-        )
-
-
-def to_free():
-    """What `gx10 images gc` would remove on this host, in words."""
-    if read_json(POLICY) is None:
-        return "Remove old images by name (`docker image rm`), then run again."
-    from .gc import plan  # It stands on this module.
-
-    going = plan(read_json(POLICY))
-    total = sum(item["bytes"] for item in going)
-    if not total:
-        return "`gx10 images gc` would free nothing here: move the directory to a larger disk, or remove other files."
-    return f"`gx10 images gc` would free {amount(total)} here; `gx10 images gc --dry` names each. Then run again."

@@ -15,18 +15,19 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
 SEAL = ".gx10-environment.json"
 
 
-def run(*words):
+def run(*words: object) -> str:
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"environment: {words[0]} ended with status {done.returncode}: {(done.stderr or done.stdout)[-600:]}")
     return done.stdout
 
 
-def tree(root):
+def tree(root: str | pathlib.Path) -> str:
     """Digest of everything by name, size, time, mode and owner: what changes when somebody touches or adds something.
 
     Byte code is part of it: Python loads it in place of what it was made from. A directory counts by its name, mode
@@ -49,7 +50,7 @@ def tree(root):
     return digest.hexdigest()
 
 
-def pip_of(wheels, lock):
+def pip_of(wheels: pathlib.Path, lock: pathlib.Path) -> pathlib.Path:
     """pip itself, from its locked wheel: a host may have none."""
     for wheel in sorted(wheels.glob("pip-*.whl")):
         if hashlib.sha256(wheel.read_bytes()).hexdigest() in lock.read_text():
@@ -60,7 +61,7 @@ def pip_of(wheels, lock):
     )
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wheels", type=pathlib.Path, required=True)
     parser.add_argument("--lock", type=pathlib.Path, required=True)
@@ -82,9 +83,10 @@ def main(argv):
         raise
     shutil.rmtree(before, ignore_errors=True)
     print(f"{root} holds what the lock names", flush=True)
+    return 0
 
 
-def set_aside(root):
+def set_aside(root: pathlib.Path) -> pathlib.Path:
     """Move what stands there aside; where it returns to when nothing better can be made."""
     before = root.with_name(f"{root.name}.before")
     if before.exists() and not (root / SEAL).exists():
@@ -97,7 +99,7 @@ def set_aside(root):
     return before
 
 
-def made(root, pip, arguments):
+def made(root: pathlib.Path, pip: pathlib.Path, arguments: argparse.Namespace) -> None:
     """Make the environment, and seal it."""
     run("/usr/bin/python3", "-I", "-B", "-m", "venv", "--without-pip", root)
     python = root / "bin/python"

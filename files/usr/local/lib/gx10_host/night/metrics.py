@@ -13,11 +13,12 @@ import pathlib
 import pwd
 import stat
 import sys
+from collections.abc import Sequence
 
 MOST_BYTES = 1 << 20
 
 
-def text_of(path, user):
+def text_of(path: pathlib.Path, user: str) -> bytes:
     """The file's content; anything but a plain file of the user's own is refused."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
         found = os.fstat(source.fileno())
@@ -26,7 +27,7 @@ def text_of(path, user):
         return source.read(MOST_BYTES)
 
 
-def put(directory, name, text):
+def put(directory: int, name: str, text: bytes) -> None:
     """Write a file whole, below a directory that is held open."""
     partial = f".{name}.{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):
@@ -39,7 +40,7 @@ def put(directory, name, text):
     os.rename(partial, name, src_dir_fd=directory, dst_dir_fd=directory)
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", type=pathlib.Path, required=True)
     parser.add_argument("--user", required=True)
@@ -53,3 +54,4 @@ def main(argv):
         put(directory, arguments.source.name, text)
     except (OSError, KeyError) as error:
         sys.exit(f"metrics: {arguments.source} could not be given to {arguments.to}: {error}")
+    return 0

@@ -19,11 +19,14 @@ import shutil
 import stat
 import sys
 import zipfile
+from collections.abc import Collection, Mapping, Sequence
+
+from gx10_host.write.whole import write_whole
 
 MOST_BYTES = 64 << 20
 
 
-def archived(path, digest):
+def archived(path: pathlib.Path, digest: str) -> dict[str, bytes]:
     """Contents by name; an archive that is not the deployed one is refused. One that restores keeps others waiting."""
     try:
         # A file that nobody else may open: whoever could read it could hold its lock.
@@ -45,7 +48,7 @@ def archived(path, digest):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def state(path):
+def state(path: pathlib.Path) -> str | None:
     """What stands at a path, in words; None where nothing does."""
     try:
         found = path.lstat()
@@ -58,14 +61,14 @@ def state(path):
     return f"{kind} {stat.S_IMODE(found.st_mode):o} {found.st_uid}"
 
 
-def remove(path):
+def remove(path: pathlib.Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
 
 
-def strangers(root, names, directories):
+def strangers(root: pathlib.Path, names: Collection[str], directories: Collection[str]) -> list[pathlib.Path]:
     """The topmost of everything that does not belong."""
     found = []
     for directory, below, files in os.walk(root):
@@ -78,21 +81,14 @@ def strangers(root, names, directories):
     return found
 
 
-def put(path, text):
-    """Write a file whole."""
-    partial = path.with_name(f".{path.name}.gx10-partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as target:
-        os.fchmod(target.fileno(), 0o644)
-        target.write(text)
-        target.flush()
-        os.fsync(target.fileno())
+def put(path: pathlib.Path, text: bytes) -> None:
+    """Write a file whole, in place of whatever stands there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    partial.rename(path)
+    write_whole(path, text)
 
 
-def touched(root, files, directories):
+def touched(root: pathlib.Path, files: Mapping[str, bytes], directories: Collection[str]) -> dict[str, str]:
     """What is not as it was deployed, and what was found in its place, by path."""
     described = dict.fromkeys(sorted(directories, key=len), "directory 755 0")
     described |= {name: f"{hashlib.sha256(text).hexdigest()} 644 0" for name, text in files.items()}
@@ -101,7 +97,7 @@ def touched(root, files, directories):
     return told | {str(path): "nobody described it" for path in strangers(root, set(files), directories)}
 
 
-def restore(root, files, directories):
+def restore(root: pathlib.Path, files: Mapping[str, bytes], directories: Collection[str]) -> None:
     """Bring the directory to the archive's content."""
     for name in sorted(directories, key=len):
         path = root / name
@@ -120,7 +116,7 @@ def restore(root, files, directories):
             put(root / name, text)
 
 
-def no_mounts(root):
+def no_mounts(root: pathlib.Path) -> None:
     """Refuse while something is mounted inside: what lies there is somebody else's."""
     lines = pathlib.Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
     inside = [line.split()[4] for line in lines if line.split()[4].startswith((f"{root}/", f"{root}\\"))]
@@ -128,7 +124,7 @@ def no_mounts(root):
         sys.exit(f"project: {inside[0]} is mounted inside the project. Nothing was put back; unmount it and run again.")
 
 
-def note(path, touched):
+def note(path: pathlib.Path, touched: Mapping[str, str]) -> None:
     """Add what was found to what no run has told yet."""
     try:
         before = json.loads(path.read_text())
@@ -138,7 +134,7 @@ def note(path, touched):
     put(path, json.dumps({**before, **touched}, indent=1, sort_keys=True).encode())
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=pathlib.Path, required=True)
     parser.add_argument("--sha256", required=True)
@@ -151,7 +147,7 @@ def main(argv):
     directories = {str(parent) for name in files for parent in pathlib.PurePosixPath(name).parents}
     found = touched(root, files, directories)
     if not found:
-        return
+        return 0
     no_mounts(root)
     # First: a restore that is killed half-way is told as well.
     if arguments.note:
@@ -159,3 +155,4 @@ def main(argv):
     restore(root, files, directories)
     for path, stood in found.items():
         print(f"{path}: {stood}; put back as it was deployed".encode("ascii", "backslashreplace").decode(), flush=True)
+    return 0

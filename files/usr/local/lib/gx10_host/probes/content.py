@@ -5,66 +5,42 @@
 A file counts as proven when size and modification time are those recorded when its hash was last checked.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pathlib
 import stat
+from collections.abc import Sequence
+from typing import Any
 
-from gx10_host.content.manifest import MANIFEST, PARTIAL, PROVEN, digest_of_manifest
+from gx10_host.content.landing import allocated
+from gx10_host.content.manifest import MANIFEST, PARTIAL, Wrong, digest_of_manifest, read_manifest
+from gx10_host.content.proof import Proof
 
 
-def read(path):
-    """A JSON object, or None: a file that is none says as little as one that is absent."""
+def stored(root: pathlib.Path, manifest_file: pathlib.Path) -> dict[str, Any] | None:
+    """What a manifest says; one that is none says as little as one that is absent."""
     try:
-        told = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        manifest = read_manifest(manifest_file)
+    except (Wrong, OSError):
+        manifest = None
+    if manifest is None:
         return None
-    return told if isinstance(told, dict) else None
-
-
-def unproven(root, manifest, proven):
-    """Paths of the manifest that are absent or not as they were when proven."""
-    wrong = []
-    for entry in manifest["files"]:
-        try:
-            found = (root / entry["path"]).lstat()
-        except OSError:
-            wrong.append(entry["path"])
-            continue
-        if (
-            not stat.S_ISREG(found.st_mode)
-            or found.st_size != entry["size"]
-            or proven.get(entry["path"]) != [entry["sha256"], found.st_mtime_ns]
-        ):
-            wrong.append(entry["path"])
-    return wrong
-
-
-def stored(root, manifest_file, proven_file):
-    manifest = read(manifest_file)
-    if not manifest or not isinstance(manifest.get("files"), list):
-        return None
-    wrong = unproven(root, manifest, read(proven_file) or {})
-    sizes = {entry["path"]: entry["size"] for entry in manifest["files"]}
+    proof = Proof(root)
+    wrong = [entry for entry in manifest["files"] if not proof.holds(entry)]
     return {
         "digest": digest_of_manifest(manifest),
         "files": len(manifest["files"]),
         "bytes": sum(entry["size"] for entry in manifest["files"]),
-        "unproven": wrong,
-        "missing_bytes": sum(max(0, sizes[path] - allocated(root / (path + PARTIAL))) for path in wrong),
+        "unproven": [entry["path"] for entry in wrong],
+        "missing_bytes": sum(max(0, entry["size"] - allocated(root / (entry["path"] + PARTIAL))) for entry in wrong),
         "source": manifest.get("source"),
         "layers": manifest.get("layers"),
     }
 
 
-def allocated(path):
-    try:
-        return path.lstat().st_blocks * 512
-    except OSError:
-        return 0
-
-
-def bytes_in(directory, sizes=False):
+def bytes_in(directory: pathlib.Path, sizes: bool = False) -> int | None:
     """Bytes of the files below a directory: on the disk, or as they are long; None where it does not exist."""
     if not directory.is_dir():
         return None
@@ -79,29 +55,29 @@ def bytes_in(directory, sizes=False):
     return total
 
 
-def free_in(directory):
+def free_in(directory: pathlib.Path) -> int:
     while not directory.exists():
         directory = directory.parent
     found = os.statvfs(directory)
     return found.f_bavail * found.f_frsize
 
 
-def cached(root, name):
+def cached(root: pathlib.Path, name: str) -> int:
     """Bytes of a repository in the hub caches of the model root, which can stand under a second name."""
     repository = "models--" + name.replace("/", "--")
     return max(bytes_in(root / cache / repository / "blobs") or 0 for cache in ("", "hub"))
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
-    told = {}
+    told: dict[str, Any] = {}
     if asked.get("archive"):
         archive = pathlib.Path(asked["archive"])
-        told["archive"] = stored(archive, archive / "images" / asked["image"], archive / PROVEN)
+        told["archive"] = stored(archive, archive / "images" / asked["image"])
         told["archive_files"] = sum(len(list((archive / part).glob("*"))) for part in ("images", "blobs/sha256"))
     if asked.get("model"):
         model = pathlib.Path(asked["model"])
-        told["model"] = stored(model, model / MANIFEST, model / PROVEN)
+        told["model"] = stored(model, model / MANIFEST)
     if asked.get("root"):
         root = pathlib.Path(asked["root"])
         told["free"] = free_in(root)
@@ -112,3 +88,4 @@ def main(argv):
         secret = pathlib.Path(asked["secret"])
         told["secret"] = f"{stat.S_IMODE(secret.stat().st_mode):o}" if secret.is_file() else None
     print(json.dumps(told))
+    return 0

@@ -3,17 +3,21 @@
 Identity of an image is its layers and configuration; `.Id` differs between storage drivers for equal content.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # What the daemon says of a name that it does not have; "no such file" of a missing socket is something else.
 ABSENT = re.compile(r"^(error( response from daemon)?: )?no such (image|container|object): ", re.IGNORECASE)
 
 
-def inspect(kind, names):
+def inspect(kind: str, names: Sequence[str]) -> list[dict[str, Any]]:
     """What `docker KIND inspect` says of those names that exist; a dead daemon is an error, never an absence."""
     if not names:
         return []
@@ -23,20 +27,21 @@ def inspect(kind, names):
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         sys.exit(f"docker {kind} inspect: {error}")
-    told = [line for line in done.stderr.splitlines() if line.strip() and not ABSENT.match(line)]
-    if done.returncode and (told or not done.stderr.strip()):
-        sys.exit(f"docker {kind} inspect: {' '.join(told) or f'status {done.returncode}'}")
-    return json.loads(done.stdout or "[]")
+    complaints = [line for line in done.stderr.splitlines() if line.strip() and not ABSENT.match(line)]
+    if done.returncode and (complaints or not done.stderr.strip()):
+        sys.exit(f"docker {kind} inspect: {' '.join(complaints) or f'status {done.returncode}'}")
+    told: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    return told
 
 
-def names_of(found):
+def names_of(found: Mapping[str, Any]) -> set[str]:
     """Every reference under which an image can be asked for."""
     tags = found.get("RepoTags") or []
     untagged = [tag.removesuffix(":latest") for tag in tags]
     return {*tags, *untagged, *(found.get("RepoDigests") or []), found["Id"]}
 
 
-def image(found):
+def image(found: Mapping[str, Any]) -> dict[str, Any]:
     settings = found.get("Config") or {}
     kept = {key: settings.get(key) for key in ("Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Labels")}
     return {
@@ -49,7 +54,7 @@ def image(found):
     }
 
 
-def container(found):
+def container(found: Mapping[str, Any]) -> dict[str, Any]:
     settings, host = found["Config"], found.get("HostConfig") or {}
     pairs = (entry.partition("=") for entry in settings.get("Env") or [])
     return {
@@ -67,7 +72,7 @@ def container(found):
     }
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
     wanted = asked.get("images", [])
     images = {}
@@ -94,3 +99,4 @@ def main(argv):
             }
         )
     )
+    return 0

@@ -3,6 +3,8 @@
 Sources: uname, /proc/meminfo, statvfs, `ip -j`, `docker info`.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pathlib
@@ -11,9 +13,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 
-def output(*argv):
+def output(*argv: str) -> tuple[str | None, str]:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -23,7 +27,7 @@ def output(*argv):
     return done.stdout, ""
 
 
-def docker():
+def docker() -> dict[str, Any]:
     told, error = output("docker", "info", "--format", "{{json .}}")
     if told is None:
         return {"ok": False, "error": error}
@@ -55,7 +59,7 @@ def docker():
     }
 
 
-def free_bytes(name):
+def free_bytes(name: str) -> int:
     path = pathlib.Path(name).absolute()
     while not path.exists():
         path = path.parent
@@ -63,7 +67,7 @@ def free_bytes(name):
     return found.f_bavail * found.f_frsize
 
 
-def addresses():
+def addresses() -> dict[str, list[str]]:
     told, _ = output("ip", "-j", "address")
     return {
         link["ifname"]: [entry["local"] for entry in link.get("addr_info", []) if entry.get("family") == "inet"]
@@ -72,14 +76,14 @@ def addresses():
     }
 
 
-def memory_available():
+def memory_available() -> int:
     for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
     daemon = docker()
     print(
@@ -97,3 +101,4 @@ def main(argv):
             }
         )
     )
+    return 0

@@ -8,6 +8,8 @@ Sources: nft in an empty network namespace, `docker ps`, `systemctl show`, the d
 /run, /proc/driver, uname.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -15,12 +17,14 @@ import pathlib
 import platform
 import re
 import shlex
-import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-asked = {}
-SHOWN = {}
+from gx10_host.commands import output
+
+SHOWN: dict[str, dict[str, list[str]]] = {}
 """What systemd holds of the units that are asked about."""
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "MainPID", "FragmentPath", "DropInPaths", "ExecStart",
@@ -28,22 +32,11 @@ PROPERTIES = (
 )  # fmt: skip
 
 
-def output(*argv, stdin=None, fine=(0,)):
-    """What a command prints; one that does not run or answer makes the state unknown, which is an error."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, input=stdin, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        sys.exit(f"{argv[0]}: {error}")
-    if done.returncode not in fine:
-        sys.exit(f"{argv[0]}: {done.stderr.strip() or f'status {done.returncode}'}")
-    return done.stdout
-
-
-def short(text):
+def short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def nft(table, text):
+def nft(table: str, text: str) -> dict[str, str]:
     """Digests of a table's live rules, and of those that the described text makes; the kernel spells both."""
     live = output("nft", "list", "table", *table.split(), fine=(0, 1))
     loaded = f"nft -f - && exec nft list table {table}"
@@ -51,21 +44,21 @@ def nft(table, text):
     return {"live": short(live) if live else "absent", "described": short(described)}
 
 
-def others(names):
+def others(names: Sequence[str]) -> dict[str, str]:
     """Containers that run beside those that are named."""
     told = output("docker", "container", "ls", "--format", "{{.Names}}\t{{.Image}}")
     rows = (line.split("\t", 1) for line in told.splitlines() if "\t" in line)
     return {name: image for name, image in rows if name not in names}
 
 
-def shown(units):
+def shown(units: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """What systemd holds of units, by the name they were asked for: property to the values of its lines."""
     if not units:
         return {}
     blocks = output("systemctl", "show", "--property", ",".join(PROPERTIES), "--", *units).strip().split("\n\n")
     if len(blocks) != len(units):
         sys.exit(f"systemctl show: {len(blocks)} answers for {len(units)} units")
-    told = {}
+    told: dict[str, dict[str, list[str]]] = {}
     for unit, block in zip(units, blocks, strict=True):
         told[unit] = {}
         for line in block.splitlines():
@@ -74,11 +67,11 @@ def shown(units):
     return told
 
 
-def one(properties, name):
+def one(properties: Mapping[str, list[str]], name: str) -> str:
     return properties.get(name, [""])[0]
 
 
-def deleted(units):
+def deleted(units: Sequence[str]) -> dict[str, str]:
     """Units whose main process runs an executable, or maps a library, that is no longer the file on disk."""
     found = {}
     for unit in units:
@@ -101,15 +94,17 @@ def deleted(units):
     return found
 
 
-def former(units):
+def former(units: Sequence[str]) -> dict[str, str]:
     """Units whose main process runs another program than they would start now: that of an earlier version."""
     found = {}
     for unit in units:
         process, start = int(one(SHOWN[unit], "MainPID") or 0), re.search(r"path=(\S+)", one(SHOWN[unit], "ExecStart"))
+        if not process or not start:
+            continue
         try:
-            words = pathlib.Path(f"/proc/{process}/cmdline").read_text().split("\0") if process and start else []
-            # What is no script is told by its executable.
-            script = bool(words) and pathlib.Path(start[1]).read_bytes()[:2] == b"#!"
+            words = pathlib.Path(f"/proc/{process}/cmdline").read_text().split("\0")
+            with pathlib.Path(start[1]).open("rb") as program:
+                script = program.read(2) == b"#!"  # What is none is told by its executable.
         except OSError:
             continue
         if script and start[1] not in words:
@@ -117,7 +112,7 @@ def former(units):
     return found
 
 
-def extra(directories):
+def extra(directories: Sequence[str]) -> dict[str, list[str]]:
     """Everything that lies in directories, by directory: files, links, and directories as well, byte code too."""
     return {
         name: sorted(str(path) for path in pathlib.Path(name).rglob("*") if not path.name.endswith(".gx10-partial"))
@@ -125,13 +120,13 @@ def extra(directories):
     }
 
 
-def drop_ins(units):
+def drop_ins(units: Sequence[str]) -> dict[str, list[str]]:
     """Files that change a unit from outside in what systemd holds, wherever it took them from."""
     found = {unit: shlex.split(one(SHOWN[unit], "DropInPaths")) for unit in units}
     return {unit: paths for unit, paths in found.items() if paths}
 
 
-def names_of(unit):
+def names_of(unit: str) -> list[str]:
     """Names of directories whose files apply to a unit: its own, those of its prefixes, and of its type."""
     stem, _, kind = unit.rpartition(".")
     words = stem.split("-")
@@ -142,16 +137,16 @@ def names_of(unit):
 PULLING = (".wants", ".requires", ".upholds")
 
 
-def below(directory):
+def below(directory: pathlib.Path) -> list[pathlib.Path]:
     try:
         return sorted(directory.iterdir())
     except OSError:
         return []
 
 
-def beside(units, directories):
+def beside(units: Sequence[str], directories: Sequence[str]) -> dict[str, list[str]]:
     """What lies where systemd looks and bears on a unit, read already or not: texts of its name, drop-ins, links."""
-    found = {unit: [] for unit in units}
+    found: dict[str, list[str]] = {unit: [] for unit in units}
     described = {name: unit for unit in units for name in names_of(unit)}
     for directory in map(pathlib.Path, directories):
         for path in below(directory):
@@ -169,25 +164,25 @@ def beside(units, directories):
     return {unit: paths for unit, paths in found.items() if paths}
 
 
-def packaged(paths):
+def packaged(paths: Sequence[str]) -> list[str]:
     """Those of some paths that the distribution's packages brought."""
     theirs = [path for path in paths if path.startswith(("/usr/lib/", "/lib/"))]
     told = output("dpkg-query", "--search", *theirs, fine=(0, 1)) if theirs else ""
     return [path for path in theirs if any(line.endswith(f": {path}") for line in told.splitlines())]
 
 
-def fragments(units):
+def fragments(units: Sequence[str]) -> dict[str, dict[str, str]]:
     """The file from which systemd holds each unit that it has, and whether it is masked."""
     held = {unit: (one(SHOWN[unit], "FragmentPath"), one(SHOWN[unit], "LoadState")) for unit in units}
     return {unit: {"path": path, "load": load} for unit, (path, load) in held.items() if load != "not-found"}
 
 
-def normalized(calendar):
+def normalized(calendar: str) -> str:
     told = output("systemd-analyze", "calendar", calendar)
     return next(line.split(": ", 1)[1].strip() for line in told.splitlines() if "Normalized form: " in line)
 
 
-def timers(calendars):
+def timers(calendars: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """When timers elapse in what systemd holds, what was described in the same spelling, and whether they wait."""
     told = {}
     for timer, calendar in calendars.items():
@@ -203,14 +198,14 @@ def timers(calendars):
     return told
 
 
-def digest_of(name):
+def digest_of(name: str) -> str:
     try:
         return hashlib.sha256(pathlib.Path(name).read_bytes()).hexdigest()[:12]
     except OSError:
         return "absent"
 
 
-def keys_of(name):
+def keys_of(name: str) -> dict[str, str]:
     """Digests of the keys of a JSON file, whatever its order and spelling."""
     try:
         text = pathlib.Path(name).read_text()
@@ -225,7 +220,7 @@ def keys_of(name):
     return {f"{name}: {key}": short(json.dumps(value, sort_keys=True)) for key, value in keys.items()}
 
 
-def daemon(unit, files):
+def daemon(unit: str, files: Sequence[str]) -> dict[str, str]:
     """What configures a daemon, as names and digests: its command and files in systemd, and its own files."""
     if not unit:
         return {}
@@ -247,7 +242,7 @@ def daemon(unit, files):
     return told
 
 
-def record(name):
+def record(name: str) -> dict[str, Any] | None:
     """A JSON object that was noted on this host, or None."""
     try:
         told = json.loads(pathlib.Path(name).read_text()) if name else None
@@ -256,7 +251,7 @@ def record(name):
     return told if isinstance(told, dict) else None
 
 
-def driver():
+def driver() -> dict[str, str]:
     """Versions of the NVIDIA driver: what is loaded, and what is installed for the next boot."""
     version = pathlib.Path("/proc/driver/nvidia/version")
     loaded = ""
@@ -267,13 +262,13 @@ def driver():
     return {"loaded": loaded, "module": module.read_text().strip() if module.exists() else ""}
 
 
-def kernels():
+def kernels() -> dict[str, Any]:
     """The kernel that runs, and the newest that is installed."""
     installed = sorted(path.name for path in pathlib.Path("/lib/modules").glob("*"))
     return {"running": platform.release(), "installed": installed}
 
 
-def free(paths):
+def free(paths: Sequence[str]) -> dict[str, int]:
     told = {}
     for name in paths:
         path = pathlib.Path(name).absolute()
@@ -284,8 +279,8 @@ def free(paths):
     return told
 
 
-def main(argv):
-    asked.update(json.loads(argv[0]))
+def main(argv: Sequence[str]) -> int:
+    asked = json.loads(argv[0])
 
     own, services, watched = asked.get("units", []), asked.get("services", []), asked.get("daemon", "")
     SHOWN.update(
@@ -315,3 +310,4 @@ def main(argv):
             }
         )
     )
+    return 0

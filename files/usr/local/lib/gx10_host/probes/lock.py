@@ -5,6 +5,8 @@ that ends. `show` tells who holds it, `break` takes it from them. A lock whose p
 is nobody's.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import json
@@ -14,15 +16,18 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-asked = {}
+from gx10_host.write.whole import write_whole
+
 LOCK = pathlib.Path("/run/gx10/lock")
 GUARD_SECONDS = 10
 TAKING_SECONDS = 10
 """How long a lock may stand without a name: its taker is about to write it."""
 
 
-def started(pid):
+def started(pid: int) -> int | None:
     """When a process started, in ticks since boot; None where there is none."""
     try:
         return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
@@ -30,14 +35,15 @@ def started(pid):
         return None
 
 
-def holder():
+def holder() -> dict[str, Any] | None:
     try:
-        return json.loads((LOCK / "holder.json").read_text())
+        held: dict[str, Any] = json.loads((LOCK / "holder.json").read_text())
     except (OSError, ValueError):
         return None
+    return held
 
 
-def free_because():
+def free_because() -> str:
     """Why the lock is nobody's although it stands; nothing when somebody holds it."""
     held = holder()
     if held is None:
@@ -55,12 +61,12 @@ def free_because():
     return ""
 
 
-def boot():
+def boot() -> str:
     return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @contextlib.contextmanager
-def alone():
+def alone() -> Iterator[None]:
     """Let nobody else look at the lock and act on what was seen: what is removed is what was looked at."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     path = LOCK.with_name(f"{LOCK.name}.guard")
@@ -80,7 +86,7 @@ def alone():
         yield
 
 
-def remove():
+def remove() -> None:
     """Take the lock away; whoever looks at it meanwhile sees all of it or nothing."""
     aside = LOCK.with_name(f"{LOCK.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
@@ -88,7 +94,7 @@ def remove():
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def take():
+def take(who: Mapping[str, Any], seconds: float) -> tuple[bool, dict[str, Any] | None]:
     """Whether the lock was taken, and what was in the way before."""
     taken_over = None
     for _ in range(3):
@@ -98,34 +104,33 @@ def take():
             why = free_because()
             if not why:
                 return False, None
-            taken_over = {"holder": holder(), "because": why}
-            end(taken_over["holder"])
+            before = holder()
+            taken_over = {"holder": before, "because": why}
+            end(before)
             remove()
             continue
         now = time.time()
-        told = {**asked["holder"], "since": now, "expires": now + asked["seconds"]}
+        told = {**who, "since": now, "expires": now + seconds}
         told.update(pid=os.getpid(), process_started=started(os.getpid()), boot=boot())
-        partial = LOCK / ".partial"
-        partial.write_text(json.dumps(told))
-        partial.rename(LOCK / "holder.json")
+        write_whole(LOCK / "holder.json", json.dumps(told).encode(), synced=False)
         return True, taken_over
     return False, None
 
 
-def end(held):
+def end(held: Mapping[str, Any] | None) -> None:
     """End the keeper of a lock that was taken away, where it still lives."""
     if held and held.get("boot") == boot() and started(held["pid"]) == held["process_started"]:
         with contextlib.suppress(OSError):
             os.kill(held["pid"], signal.SIGTERM)
 
 
-def tell(value):
+def tell(value: object) -> None:
     print(json.dumps(value), flush=True)
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     global LOCK  # noqa: PLW0603 - chosen once, before anything is looked at
-    asked.update(json.loads(argv[0]))
+    asked = json.loads(argv[0])
     LOCK = pathlib.Path(asked.get("path", LOCK))
 
     if asked["action"] == "show":
@@ -138,7 +143,7 @@ def main(argv):
         tell({"broken": held})
     else:
         with alone():
-            taken, over = take()
+            taken, over = take(asked["holder"], asked["seconds"])
         tell({"held": taken, "holder": holder() or {}, "taken_over": over})
         if taken:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -151,3 +156,4 @@ def main(argv):
                     mine = holder()
                     if mine and mine["pid"] == os.getpid():
                         remove()
+    return 0

@@ -4,12 +4,16 @@ Tells the clock, whether a reboot is wanted, and the JSON files that it is asked
 text where one cannot be read, which is never the same.
 """
 
+from __future__ import annotations
+
 import json
 import pathlib
 import time
+from collections.abc import Sequence
+from typing import Any
 
 
-def read(name):
+def read(name: str) -> Any:
     try:
         return json.loads(pathlib.Path(name).read_text())
     except FileNotFoundError:
@@ -18,7 +22,7 @@ def read(name):
         return f"{name}: {error}"
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
 
     print(
@@ -30,3 +34,4 @@ def main(argv):
             }
         )
     )
+    return 0

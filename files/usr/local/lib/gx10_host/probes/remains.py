@@ -6,6 +6,8 @@ The answer has the same keys and of each only what is there and may be removed, 
 "others" are entries that hold a name of this package's and are not its work, each with why.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pathlib
@@ -14,21 +16,21 @@ import re
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
-asked = {}
 UNITS = "/etc/systemd/system"
-others = {}
-mounts = []
+others: dict[str, str] = {}
+mounts: list[str] = []
 
 
-def lstat(path):
+def lstat(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def plain(path):
+def plain(path: str) -> bool:
     """Whether a plain file stands at a path, and not below a link."""
     found = lstat(path)
     if found is None:
@@ -39,7 +41,7 @@ def plain(path):
     return straight(path)
 
 
-def straight(path):
+def straight(path: str) -> bool:
     above = pathlib.Path(path).parent
     if above.resolve() != above:
         others[path] = f"lies below a link: {above}"
@@ -47,7 +49,7 @@ def straight(path):
     return True
 
 
-def own_directory(path):
+def own_directory(path: str) -> bool:
     """Whether a directory stands at a path, that is neither a link nor has something mounted in it."""
     found = lstat(path)
     if found is None:
@@ -62,13 +64,13 @@ def own_directory(path):
     return straight(path)
 
 
-def mount_points():
+def mount_points() -> list[str]:
     rows = [line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_bytes().splitlines()]
     told = (re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), row) for row in rows)
     return [row.decode(errors="surrogateescape") for row in told]
 
 
-def unit_states(names):
+def unit_states(names: Sequence[str]) -> dict[str, dict[str, str]]:
     if not names:
         return {}
     words = ["systemctl", "show", "--property", "Id,ActiveState,UnitFileState,FragmentPath", "--", *names]
@@ -83,21 +85,21 @@ def unit_states(names):
     return dict(zip(names, rows, strict=True))
 
 
-def ours(unit, path):
+def ours(unit: str, path: str, mark: str) -> bool:
     """Whether a unit is this package's: by its name, or by what every unit of the gang runs."""
     if unit.startswith("gx10-"):
         return True
-    if asked["ours"] in pathlib.Path(path).read_text(errors="replace"):
+    if mark in pathlib.Path(path).read_text(errors="replace"):
         return True
-    others[path] = f"holds nothing of {asked['ours']}"
+    others[path] = f"holds nothing of {mark}"
     return False
 
 
-def unit(name, state):
+def unit(name: str, state: Mapping[str, str], mark: str) -> dict[str, str] | None:
     """A unit that stands there; None where there is none, or it is somebody else's."""
     path = f"{UNITS}/{name}"
     if lstat(path) is not None:
-        if not plain(path) or not ours(name, path):
+        if not plain(path) or not ours(name, path, mark):
             return None
     # A unit whose file is gone may still run, or be wanted at boot.
     elif state.get("ActiveState") in (None, "inactive", "failed") or state.get("FragmentPath", path) not in ("", path):
@@ -105,7 +107,7 @@ def unit(name, state):
     return {"active": state.get("ActiveState", ""), "enabled": state.get("UnitFileState", "")}
 
 
-def family(place, kind, kept):
+def family(place: str, kind: str, kept: Sequence[str]) -> list[str]:
     """Entries of a directory whose whole name matches, but for those that stay."""
     directory, _, pattern = place.rpartition("/")
     found = lstat(directory)
@@ -116,7 +118,7 @@ def family(place, kind, kept):
     return [path for name in names if name not in kept and right(path := f"{directory}/{name}")]
 
 
-def user(name, home):
+def user(name: str, home: str) -> str:
     """The user, where it is the one that this package makes."""
     try:
         found = pwd.getpwnam(name)
@@ -128,15 +130,15 @@ def user(name, home):
     return name
 
 
-def main(argv):
-    asked.update(json.loads(argv[0]))
+def main(argv: Sequence[str]) -> int:
+    asked = json.loads(argv[0])
 
     mounts.extend(mount_points())
     states = unit_states(asked["units"])
-    members = {"file": [], "directory": []}
+    members: dict[str, list[str]] = {"file": [], "directory": []}
     for place, told in asked["families"].items():
         members[told["kind"]] += family(place, **told)
-    units = {name: told for name in asked["units"] if (told := unit(name, states[name]))}
+    units = {name: told for name in asked["units"] if (told := unit(name, states[name], asked["ours"]))}
     files = [path for path in asked["files"] if plain(path)] + members["file"]
     trees = [path for path in asked["trees"] if own_directory(path)] + members["directory"]
     who = user(asked["user"], asked["home"]) if asked["user"] else ""
@@ -162,3 +164,4 @@ def main(argv):
             }
         )
     )
+    return 0

@@ -5,27 +5,17 @@ authorized_keys and of the hosts file, whether the firewall's table runs, images
 the archive, whether there is a model root, whether the engine runs, and processes of ranks. Changes nothing.
 """
 
+from __future__ import annotations
+
 import json
 import pathlib
 import pwd
-import subprocess
-import sys
+from collections.abc import Sequence
 
-asked = {}
-
-
-def output(*argv, stdin=None, fine=(0,)):
-    """What a command prints; one that does not run or answer makes the state unknown, which is an error."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, input=stdin, timeout=120, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        sys.exit(f"{argv[0]}: {error}")
-    if done.returncode not in fine:
-        sys.exit(f"{argv[0]}: {done.stderr.strip() or f'status {done.returncode}'}")
-    return done.stdout
+from gx10_host.commands import output
 
 
-def lines(path):
+def lines(path: pathlib.Path) -> list[str]:
     try:
         text = path.read_bytes().decode(errors="surrogateescape")
     except FileNotFoundError:
@@ -33,9 +23,9 @@ def lines(path):
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def images():
+def images(label: str) -> dict[str, int]:
     """References and sizes of images with the label; one without a name by its id."""
-    told = output("docker", "image", "ls", "--no-trunc", "--filter", f"label={asked['label']}", "--format", "json")
+    told = output("docker", "image", "ls", "--no-trunc", "--filter", f"label={label}", "--format", "json")
     rows = [json.loads(line) for line in told.splitlines() if line.strip()]
     names = [f"{row['Repository']}:{row['Tag']}" if row["Tag"] != "<none>" else row["ID"] for row in rows]
     sizes = {}
@@ -44,18 +34,17 @@ def images():
     return sizes
 
 
-def containers():
+def containers(names: Sequence[str]) -> list[str]:
     told = output("docker", "container", "ls", "--all", "--format", "{{.Names}}").split()
-    return [name for name in asked["containers"] if name in told]
+    return [name for name in names if name in told]
 
 
-def archived():
-    root = pathlib.Path(asked["archive"])
+def archived(root: pathlib.Path) -> dict[str, int]:
     files = [path for part in ("images", "blobs/sha256") for path in (root / part).glob("*") if path.is_file()]
     return {"files": len(files), "bytes": sum(path.lstat().st_size for path in files)}
 
 
-def ranks():
+def ranks() -> int:
     """Processes of ranks: every one of the gang's containers begins with this in its environment."""
     count = 0
     for process in pathlib.Path("/proc").glob("[0-9]*"):
@@ -66,8 +55,8 @@ def ranks():
     return count
 
 
-def main(argv):
-    asked.update(json.loads(argv[0]))
+def main(argv: Sequence[str]) -> int:
+    asked = json.loads(argv[0])
 
     home = pathlib.Path(pwd.getpwnam(asked["login"]).pw_dir)
     print(
@@ -76,12 +65,13 @@ def main(argv):
                 "authorized": lines(home / ".ssh/authorized_keys"),
                 "hosts": lines(pathlib.Path(asked["hosts"])),
                 "table": bool(output("nft", "list", "table", *asked["table"].split(), fine=(0, 1))),
-                "images": images(),
-                "containers": containers(),
+                "images": images(asked["label"]),
+                "containers": containers(asked["containers"]),
                 "model_root": pathlib.Path(asked["model_root"]).is_dir(),
-                "archive": archived(),
+                "archive": archived(pathlib.Path(asked["archive"])),
                 "engine": output("systemctl", "is-active", asked["engine"], fine=(0, 1, 2, 3, 4)).strip(),
                 "ranks": ranks(),
             }
         )
     )
+    return 0

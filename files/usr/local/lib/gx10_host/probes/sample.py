@@ -4,25 +4,29 @@ Each turn hashes another part of a set, and so many turns everything. A file tha
 taken for proven: the next deploy finds it, and puts it back.
 """
 
+from __future__ import annotations
+
 import contextlib
 import io
 import json
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 from gx10_host.content.landing import alone_in
-from gx10_host.content.manifest import read_manifest
+from gx10_host.content.manifest import Entry, read_manifest
 from gx10_host.content.proof import prove, sample
 
 WAIT_SECONDS = 60
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
 
-    told = {"files": 0, "bytes": 0, "damaged": []}
+    told: dict[str, Any] = {"files": 0, "bytes": 0, "damaged": []}
     for one in asked["sets"]:
         root = pathlib.Path(one["root"])
-        found = {}
+        found: dict[str, Entry] = {}
         for path in root.glob(one["manifests"]):
             manifest = read_manifest(path) or {"files": []}
             found.update((entry["path"], entry) for entry in manifest["files"])
@@ -35,3 +39,4 @@ def main(argv):
         told["bytes"] += sum(entry["size"] for entry in entries)
         told["damaged"] += [f"{root}/{entry['path']}" for entry in wrong]
     print(json.dumps(told))
+    return 0

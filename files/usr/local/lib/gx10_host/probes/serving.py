@@ -4,18 +4,21 @@ argv[0] is JSON {"url", "suspension"}, both null or absent where the host is not
 A suspension that cannot be read is told as a text, which is none.
 """
 
+from __future__ import annotations
+
 import http.client
 import json
 import pathlib
 import time
 import urllib.request
+from collections.abc import Sequence
+from typing import Any
 
-asked = {}
 # The API is this host's own: a proxy that the environment names must not be asked for it.
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def models(url):
+def models(url: str | None) -> list[str] | None:
     if not url:
         return None
     try:
@@ -25,19 +28,19 @@ def models(url):
         return None
 
 
-def suspension():
-    if not asked.get("suspension"):
+def suspension(path: str | None) -> Any:
+    if not path:
         return None
     try:
-        return json.loads(pathlib.Path(asked["suspension"]).read_text())
+        return json.loads(pathlib.Path(path).read_text())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         return f"unreadable: {error}"
 
 
-def main(argv):
-    asked.update(json.loads(argv[0]))
+def main(argv: Sequence[str]) -> int:
+    asked = json.loads(argv[0])
     memory = dict(line.split(":") for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
     told = {name: int(memory[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable")}
     generation = pathlib.Path("/etc/gx10/generation.env")
@@ -51,7 +54,7 @@ def main(argv):
     print(
         json.dumps(
             {
-                "suspension": suspension(),
+                "suspension": suspension(asked.get("suspension")),
                 "gang": gang,
                 "models": models(asked["url"]),
                 "memory": told,
@@ -59,3 +62,4 @@ def main(argv):
             }
         )
     )
+    return 0

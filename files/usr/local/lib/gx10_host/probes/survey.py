@@ -4,15 +4,19 @@ Python starts once, and reads its libraries and the probes once; each probe runs
 or fails, for itself alone. Then its line is null: whoever asks it again, alone, hears why.
 """
 
+from __future__ import annotations
+
 import contextlib
 import importlib
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 
-def answered(probe, asked):
+def answered(probe: str, asked: Any) -> str:
     """The line that a probe prints, or null."""
     with tempfile.TemporaryFile() as said:
         if child := os.fork():
@@ -30,7 +34,7 @@ def answered(probe, asked):
             os._exit(status)
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     questions = json.loads(argv[0])
     for probe in dict.fromkeys(probe for probe, _ in questions):
         # Here, so that no child has to; one that cannot be imported fails where it is asked.
@@ -38,3 +42,4 @@ def main(argv):
             importlib.import_module(f"gx10_host.probes.{probe}")
     for probe, asked in questions:
         print(answered(probe, asked), flush=True)
+    return 0

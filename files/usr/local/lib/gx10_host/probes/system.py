@@ -4,27 +4,21 @@ Sources: /proc/sys, `systemd-sysctl --cat-config`, dpkg-query, /etc/group, `syst
 `systemctl get-default`.
 """
 
+from __future__ import annotations
+
 import fnmatch
 import grp
 import json
 import os
 import pathlib
-import subprocess
 import sys
+from collections.abc import Sequence
+from typing import Any
+
+from gx10_host.commands import output
 
 
-def output(*argv, fine=(0,)):
-    """What a command prints; one that does not run or answer makes the state unknown, which is an error."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        sys.exit(f"{argv[0]}: {error}")
-    if done.returncode not in fine:
-        sys.exit(f"{argv[0]}: {done.stderr.strip() or f'status {done.returncode}'}")
-    return done.stdout
-
-
-def sysctl(name):
+def sysctl(name: str) -> str | None:
     try:
         return " ".join(pathlib.Path("/proc/sys", name.replace(".", "/")).read_text().split())
     except OSError:
@@ -34,20 +28,22 @@ def sysctl(name):
 SYSCTL = "/usr/lib/systemd/systemd-sysctl"
 
 
-def spelled(key):
+def spelled(key: str) -> str:
     """A parameter's name with dots, as it is described: where the first separator is a slash, dots mean slashes."""
     first = next((letter for letter in key if letter in "./"), ".")
     return key if first == "." else key.translate({ord("/"): ".", ord("."): "/"})
 
 
-def at_boot(names, command):
+def at_boot(names: Sequence[str], command: str) -> dict[str, dict[str, str | None] | None]:
     """What each parameter becomes at the next boot: value and file of the last assignment, as systemd-sysctl reads.
 
     A name that is written out wins over a pattern, wherever either stands; a name alone behind `-` is left as it is.
     """
     if not names:
         return {}
-    exact, patterns, file = {}, {}, ""
+    exact: dict[str, dict[str, str | None]] = {}
+    patterns: dict[str, dict[str, str | None]] = {}
+    file = ""
     for raw in output(command, "--cat-config").splitlines():
         line = raw.strip()
         if line.startswith("# /") and line.endswith(".conf"):
@@ -61,7 +57,7 @@ def at_boot(names, command):
         assigned = patterns if any(letter in key for letter in "*?[") else exact
         assigned.pop(key, None)
         assigned[key] = {"value": " ".join(value.split()) if equals else None, "file": file}
-    told = {}
+    told: dict[str, dict[str, str | None] | None] = {}
     for name in names:
         told[name] = exact.get(name)
         for pattern, assignment in patterns.items() if name not in exact else ():
@@ -72,13 +68,13 @@ def at_boot(names, command):
     return told
 
 
-def link(name):
+def link(name: str) -> str:
     """The name of what a link leads to; nothing where no link is."""
     path = pathlib.Path(name)
     return path.readlink().name if path.is_symlink() else ""
 
 
-def installed(names):
+def installed(names: Sequence[str]) -> list[str]:
     if not names:
         return []
     told = output(
@@ -88,7 +84,7 @@ def installed(names):
     return sorted({name.split(":")[0] for name, status in rows if status.startswith("ii")})
 
 
-def members(name):
+def members(name: str) -> list[str] | None:
     try:
         return sorted(grp.getgrnam(name).gr_mem)
     except KeyError:
@@ -98,7 +94,7 @@ def members(name):
 UNIT = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Result,DropInPaths,FragmentPath"
 
 
-def astray(unit, directory):
+def astray(unit: str, directory: pathlib.Path) -> list[str]:
     """Links that a unit's own text asks for at boot and that are absent or lead elsewhere."""
     text = directory / unit
     try:
@@ -116,14 +112,14 @@ def astray(unit, directory):
     return wrong
 
 
-def units(names, directory):
+def units(names: Sequence[str], directory: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Properties of units by the name they were asked for; systemd itself tells them by Id, which an alias is not."""
     if not names:
         return {}
     blocks = output("systemctl", "show", "--property", UNIT, "--", *names).strip().split("\n\n")
     if len(blocks) != len(names):
         sys.exit(f"systemctl show: {len(blocks)} answers for {len(names)} units")
-    told = {}
+    told: dict[str, dict[str, Any]] = {}
     for name, block in zip(names, blocks, strict=True):
         told[name] = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if not told[name].pop("Id", ""):
@@ -132,7 +128,7 @@ def units(names, directory):
     return told
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
     print(
         json.dumps(
@@ -149,3 +145,4 @@ def main(argv):
             }
         )
     )
+    return 0

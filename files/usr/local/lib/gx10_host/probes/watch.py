@@ -4,24 +4,28 @@ Tells the host's own public key, the user, its public key, the seal and the tree
 authorized_keys. One that cannot be read is an error: without its lines a key would be added to it at every run.
 """
 
+from __future__ import annotations
+
 import grp
 import hashlib
 import json
 import pathlib
 import pwd
 import subprocess
+from collections.abc import Sequence
+from typing import Any
 
 from gx10_host.night.environment import SEAL, tree
 
 
-def text(name):
+def text(name: str) -> str | None:
     try:
         return pathlib.Path(name).read_text(errors="replace").strip()
     except OSError:
         return None
 
 
-def user(name):
+def user(name: str) -> dict[str, Any] | None:
     """Everything of a user that says what may be done as it."""
     try:
         found = pwd.getpwnam(name)
@@ -38,7 +42,7 @@ def user(name):
     }
 
 
-def public_key(name):
+def public_key(name: str) -> str | None:
     """The public half of a key, where both halves are there and belong together."""
     if not pathlib.Path(name).exists():
         return None
@@ -47,7 +51,7 @@ def public_key(name):
     return stored if stored and made.stdout.split()[:2] == stored.split()[:2] else None
 
 
-def environment(name):
+def environment(name: str) -> dict[str, Any] | None:
     seal = text(f"{name}/{SEAL}")
     try:
         return {**json.loads(seal), "found": tree(name)} if seal else None
@@ -55,7 +59,7 @@ def environment(name):
         return None
 
 
-def authorized(login):
+def authorized(login: str) -> list[str]:
     path = pathlib.Path(pwd.getpwnam(login).pw_dir, ".ssh/authorized_keys")
     try:
         text = path.read_bytes().decode(errors="surrogateescape")
@@ -64,7 +68,7 @@ def authorized(login):
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def files(root):
+def files(root: str) -> dict[str, list[Any]]:
     """Digest, mode and owner of everything in a directory, and of itself as `.`: byte code and links as well."""
     top = pathlib.Path(root)
     if not top.is_dir():
@@ -82,7 +86,7 @@ def files(root):
     return told
 
 
-def restored(name):
+def restored(name: str) -> dict[str, str]:
     """What was put back before a run and is not told yet; a note that cannot be read was written by somebody else."""
     try:
         told = json.loads(pathlib.Path(name).read_text())
@@ -93,7 +97,7 @@ def restored(name):
         return {name: "no note that can be read"}
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
 
     login = asked["login"]
@@ -110,3 +114,4 @@ def main(argv):
             }
         )
     )
+    return 0

@@ -1,11 +1,14 @@
 """Faults of wheels: argv[0] is JSON {"directory", "required": {file: sha256 or null}}; prints JSON {file: fault}."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import pathlib
+from collections.abc import Sequence
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
     wrong = {}
     for name, wanted in asked["required"].items():
@@ -20,3 +23,4 @@ def main(argv):
             elif found != wanted:
                 wrong[name] = f"has sha256 {found}, expected {wanted}"
     print(json.dumps(wrong))
+    return 0

@@ -1,7 +1,9 @@
-"""Runs on a host: remove what the probe `remains` found, as its own JSON on standard input. Prints what went.
+"""Remove what the probe `remains` found, as its own JSON on standard input. Prints what went.
 
 Units are stopped and disabled before their files go. Whatever became something else meanwhile stays, and is an error.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -10,19 +12,20 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 
 STOP_SECONDS = 1200
 """A supervisor drains for as long as its unit lets it."""
 UNITS = "/etc/systemd/system"
 
 
-def run(*words, fine=(0,)):
+def run(*words: str, fine: Sequence[int] = (0,)) -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=STOP_SECONDS, check=False)
     if done.returncode not in fine:
         sys.exit(f"{' '.join(words[:3])} ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
 
 
-def kind(path):
+def kind(path: str) -> str:
     """What stands at a path: `file`, `directory`, nothing, or a refusal."""
     where = pathlib.Path(path)
     if not where.is_absolute() or ".." in where.parts or where.parent.resolve() != where.parent:
@@ -36,13 +39,13 @@ def kind(path):
     return "file" if stat.S_ISREG(found.st_mode) else "other"
 
 
-def mounts():
+def mounts() -> list[str]:
     """Where something is mounted now: looked at anew before each removal."""
     lines = pathlib.Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
     return [line.split()[4].encode().decode("unicode_escape") for line in lines]
 
 
-def remove(path, wanted):
+def remove(path: str, wanted: str) -> None:
     found = kind(path)
     if not found:
         return
@@ -58,7 +61,8 @@ def remove(path, wanted):
     print(path)
 
 
-def main(argv):
+def main(_: Sequence[str]) -> int:
+    """Remove all of it, what runs first."""
     asked = json.load(sys.stdin)
 
     units = list(asked["units"])
@@ -88,3 +92,4 @@ def main(argv):
                 print(path)
     except OSError as error:
         sys.exit(f"{error.filename} could not be removed: {error.strerror}. What stood before it is gone; run again.")
+    return 0

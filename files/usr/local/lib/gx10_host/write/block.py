@@ -1,18 +1,24 @@
-"""Runs on a host: put lines between two marks at the top of a file, described as JSON on standard input.
+"""Put lines between two marks at the top of a file, described as JSON on standard input.
 
 No lines at all, which is null, take the marks away as well. All other lines stay as they are, byte for byte. A mark
 without its partner is removed, the lines after it stay: nobody can tell whose they are.
 """
 
+from __future__ import annotations
+
 import json
-import os
 import pathlib
+import stat
 import sys
+from collections.abc import Sequence
+
+from .whole import write_whole
 
 
-def others(lines, begin, end):
+def others(lines: Sequence[bytes], begin: bytes, end: bytes) -> list[bytes]:
     """The lines that are not between marks, and no mark."""
-    kept, block = [], None
+    kept: list[bytes] = []
+    block: list[bytes] | None = None
     for line in lines:
         if line == begin:
             kept += block or []
@@ -26,7 +32,8 @@ def others(lines, begin, end):
     return kept + (block or [])
 
 
-def main(argv):
+def main(_: Sequence[str]) -> int:
+    """Write the file, in place of what a link leads to."""
     asked = json.load(sys.stdin)
     named = pathlib.Path(asked["path"])
     path = named.resolve()  # A file that is kept elsewhere stays there.
@@ -37,18 +44,8 @@ def main(argv):
         lines = others(text.removesuffix(b"\n").split(b"\n") if text else [], begin, end)
         block = [] if asked["lines"] is None else [begin, *(line.encode() for line in asked["lines"]), end]
         led = b"\n".join([*block, *lines]) + b"\n"
-        partial = path.with_name(f".{path.name}.gx10-partial")
-        partial.unlink(missing_ok=True)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-            if before:
-                os.fchown(target.fileno(), before.st_uid, before.st_gid)
-            os.fchmod(target.fileno(), before.st_mode & 0o7777 if before else 0o644)
-            target.write(led)
-            target.flush()
-            os.fsync(target.fileno())
-        partial.rename(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(directory)
-        os.close(directory)
+        owner = (before.st_uid, before.st_gid) if before else None
+        write_whole(path, led, mode=stat.S_IMODE(before.st_mode) if before else 0o644, owner=owner)
     except OSError as error:
         sys.exit(f"{named} could not be written: {error}. It stands as it was; repair it and run again.")
+    return 0

@@ -1,16 +1,23 @@
-"""Runs on a host: take lines out of a user's authorized_keys and add one, described as JSON on standard input.
+"""Take lines out of a user's authorized_keys and add one, described as JSON on standard input.
 
 Every other line stays as it is, byte for byte, in its order. Prints nothing.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import pathlib
 import pwd
+import stat
 import sys
+from collections.abc import Sequence
+
+from .whole import write_whole
 
 
-def main(argv):
+def main(_: Sequence[str]) -> int:
+    """Write the file of the user who is named."""
     asked = json.load(sys.stdin)
     found = pwd.getpwnam(asked["login"])
     path = pathlib.Path(found.pw_dir, ".ssh/authorized_keys").resolve()
@@ -24,15 +31,8 @@ def main(argv):
         text = b"\n".join(line for line in text.split(b"\n") if line not in going)
         if asked["add"]:
             text += (b"\n" if text and not text.endswith(b"\n") else b"") + asked["add"].encode() + b"\n"
-        partial = path.with_name(f".{path.name}.gx10-partial")
-        partial.unlink(missing_ok=True)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-            owner = (before.st_uid, before.st_gid) if before else (found.pw_uid, found.pw_gid)
-            os.fchown(target.fileno(), *owner)
-            os.fchmod(target.fileno(), before.st_mode & 0o7777 if before else 0o600)
-            target.write(text)
-            target.flush()
-            os.fsync(target.fileno())
-        partial.rename(path)
+        owner = (before.st_uid, before.st_gid) if before else (found.pw_uid, found.pw_gid)
+        write_whole(path, text, mode=stat.S_IMODE(before.st_mode) if before else 0o600, owner=owner)
     except OSError as error:
         sys.exit(f"{path} could not be written: {error}. It stands as it was; repair it and run again.")
+    return 0

@@ -1,59 +1,43 @@
-"""Runs on a host: write the files and directories described as JSON on standard input, each whole or not at all."""
+"""Write the files and directories described as JSON on standard input, each whole or not at all."""
+
+from __future__ import annotations
 
 import base64
 import json
 import os
 import pathlib
-import shutil
 import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .whole import owner_of, sync_directory, write_whole
 
 
-def put_directory(path, entry):
+def put_directory(path: pathlib.Path, entry: dict[str, Any]) -> None:
     """A link or a file gives way; what is in a directory stays."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         path.unlink()
     if not path.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700)
-    shutil.chown(path, entry["user"], entry["group"])
+    os.chown(path, *owner_of(entry["user"], entry["group"]))
     path.chmod(int(entry["mode"], 8))
+    sync_directory(path.parent)
 
 
-def put_file(path, entry):
-    """A link gives way to the file, what it leads to stays; a directory gives way when it is empty."""
-    content = base64.b64decode(entry["content"])
+def put_file(path: pathlib.Path, entry: dict[str, Any]) -> None:
+    """What stands there gives way, also a directory that is empty."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.gx10-partial")
-    partial.unlink(missing_ok=True)
-    try:
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-            # Owner and mode before the first byte: no secret is readable by others at any instant.
-            shutil.chown(partial, entry["user"], entry["group"])
-            os.fchmod(target.fileno(), int(entry["mode"], 8))
-            target.write(content)
-            target.flush()
-            os.fsync(target.fileno())
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        partial.rename(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    owner = owner_of(entry["user"], entry["group"])
+    write_whole(path, base64.b64decode(entry["content"]), mode=int(entry["mode"], 8), owner=owner)
 
 
-def sync_directory(path):
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def main(argv):
-    for described in json.load(sys.stdin):
-        where = pathlib.Path(described["path"])
+def main(_: Sequence[str]) -> int:
+    """Write all of it; the first that cannot be written ends it."""
+    for entry in json.load(sys.stdin):
+        path = pathlib.Path(entry["path"])
         try:
-            (put_directory if described["content"] is None else put_file)(where, described)
-            sync_directory(where.parent)
+            (put_directory if entry["content"] is None else put_file)(path, entry)
         except (OSError, LookupError) as error:
-            sys.exit(f"{where} could not be written: {error}. Nothing stands there in part; repair it and run again.")
+            sys.exit(f"{path} could not be written: {error}. Nothing stands there in part; repair it and run again.")
+    return 0

@@ -1,0 +1,1 @@
+"""Packet filters of a host, and how they judge the first packets of what must pass."""
