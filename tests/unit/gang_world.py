@@ -247,7 +247,7 @@ class World:
 
     def wish(self, want: str, **told: Any) -> None:  # noqa: ANN401
         """Ask for something as gang_control does."""
-        import gang_control  # noqa: PLC0415
+        from gx10_host.gang import control as gang_control  # noqa: PLC0415
 
         gang_control.ask({"want": want, **told}, self.path / "state/wish.json")
 

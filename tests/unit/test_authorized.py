@@ -127,12 +127,21 @@ def home_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe looks into the home that a test names."""
     from gx10 import probes  # noqa: PLC0415 - patched
 
-    def source(probe: str) -> str:
-        text = real(probe)
-        return text.replace("pwd.getpwnam(login).pw_dir", 'asked.get("home", "")') if probe == "watch" else text
+    def closure(project: Path, module: str) -> dict[str, str]:
+        texts = real(project, module)
+        return {
+            file: text.replace(
+                "pwd.getpwnam(login).pw_dir", 'str(json.loads(__import__("sys").argv[1]).get("home", ""))'
+            )
+            if file == "gx10_host/probes/watch.py"
+            else text
+            for file, text in texts.items()
+        }
 
-    real = probes._source
-    monkeypatch.setattr(probes, "_source", source)
+    real = probes.closure
+    monkeypatch.setattr(probes, "closure", closure)
+    probes.carried.cache_clear()
+    monkeypatch.setattr(probes, "carried", probes.carried.__wrapped__)
 
 
 class RefusedError(Exception):
