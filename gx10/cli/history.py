@@ -15,7 +15,7 @@ from gx10.drift.verdict import ERROR, USAGE
 from gx10.reconcile.history import History
 from gx10.reconcile.publish import tell_what_was_not_told
 from gx10.reconcile.report import Report
-from gx10.reconcile.told import told
+from gx10.reconcile.words import in_words
 
 from .described import described
 
@@ -40,7 +40,7 @@ def history(count: int, show: str | None, as_json: bool, tell: bool) -> None:
     if as_json:
         click.echo("[" + ",\n".join(report.model_dump_json() for report in reports) + "]")
     elif show:
-        click.echo(told(reports[0]))
+        click.echo(in_words(reports[0]))
     else:
         click.echo(_whose(description, kept), err=True)
         for report in reports:

@@ -24,8 +24,8 @@ from gx10.reconcile.night import Night
 from gx10.reconcile.publish import publish
 from gx10.reconcile.report import HostReport, Report
 from gx10.reconcile.runner import Runner, killed_with_us
-from gx10.reconcile.told import told
 from gx10.reconcile.tools import RealTools
+from gx10.reconcile.words import in_words
 
 MEMORY_FILE = "memory.json"
 STEPS = {
@@ -126,7 +126,7 @@ def finish(description: Description, report: Report, *, as_json: bool) -> NoRetu
     report.finished = report.finished or datetime.now(UTC)
     report.write(state / "runs" / report.run / REPORT_FILE)
     publish(description, report, _complain)
-    click.echo(report.model_dump_json(indent=1) if as_json else told(report))
+    click.echo(report.model_dump_json(indent=1) if as_json else in_words(report))
     sys.exit(report.exit_status)
 
 

@@ -864,7 +864,7 @@ NOT_PROVOKED = (
     NotProvoked(
         DRIFT,
         "not as predicted",
-        "gx10/reconcile/told.py",
+        "gx10/reconcile/words.py",
         "not as predicted",
         "It says that the package has a defect, so no situation may bring it about.",
     ),

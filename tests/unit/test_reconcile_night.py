@@ -23,7 +23,7 @@ from gx10.reconcile.publish.metrics import metrics
 from gx10.reconcile.publish.page import page
 from gx10.reconcile.report import Health, Report
 from gx10.reconcile.runner import Applied, Plan, RunnerError
-from gx10.reconcile.told import told as in_words
+from gx10.reconcile.words import in_words
 from gx10.settings import load
 
 NOW = datetime(2026, 5, 4, 3, tzinfo=UTC)

@@ -129,7 +129,11 @@ def goes_on(where: str) -> str:
 
 @cache
 def policy() -> Policy:
-    """What this run may act on: its own policy, and always the cluster's ignore rules."""
+    """What this run may act on: its own policy, and always the cluster's ignore rules.
+
+    The one value that no task hands on: whatever deploy or operation is run, and by whichever inventory, what its owner
+    wants left alone is left alone. It is read once in a process.
+    """
     rules = tuple(
         Hold(f"ignored: {rule.reason}", rule.operation, rule.host, rule.subject)
         for rule in described_by_environment().cluster.reconcile.ignore

@@ -15,21 +15,21 @@ ORDER = (
 )
 
 
-def told(report: Report) -> str:
+def in_words(report: Report) -> str:
     """The report as lines: the verdict, what differs by what became of it, and the state of the engine."""
     because = f": {report.reason}" if report.reason else ""
     lines = [f"{report.cluster}: {report.status}{because}"]
-    for host, one in report.hosts.items():
-        if one.reachable is False:
-            lines.append(f"  {host} does not answer: {one.reason}")
-        if one.reboot_pending:
+    for host, seen in report.hosts.items():
+        if seen.reachable is False:
+            lines.append(f"  {host} does not answer: {seen.reason}")
+        if seen.reboot_pending:
             lines.append(f"  {host} waits for a reboot")
     for decision in ORDER:
-        found = [one for one in report.operations if one.decision is decision]
-        if found:
+        operations = [operation for operation in report.operations if operation.decision is decision]
+        if operations:
             lines.append(f"{_heading(decision, report)}:")
-            lines += [line for one in found for line in _lines(one)]
-    lines += [f"ignored on {one.host}: {one.subject} ({one.reason})" for one in report.ignored]
+            lines += [line for operation in operations for line in _lines(operation)]
+    lines += [f"ignored on {ignored.host}: {ignored.subject} ({ignored.reason})" for ignored in report.ignored]
     lines += [f"not as predicted: {pair}" for pair in report.unpredicted]
     lines += [f"comes back every night: {key}" for key in report.flapping]
     if report.suspended_until:
@@ -59,12 +59,12 @@ def _heading(decision: Decision, report: Report) -> str:
     }[decision]
 
 
-def _lines(one: OperationReport) -> list[str]:
-    because = f"; {one.reason}" if one.reason else ""
-    who = "touched on the host" if one.corrective else "described anew"
-    failed = ", FAILED" if one.result == "failed" else ""
-    lines = [f"  {one.host}: {one.name} ({one.drift}, {who}{because}{failed})"]
-    for difference in one.differences:
+def _lines(operation: OperationReport) -> list[str]:
+    because = f"; {operation.reason}" if operation.reason else ""
+    who = "touched on the host" if operation.corrective else "described anew"
+    failed = ", FAILED" if operation.result == "failed" else ""
+    lines = [f"  {operation.host}: {operation.name} ({operation.drift}, {who}{because}{failed})"]
+    for difference in operation.differences:
         described = f", described {difference.described}" if difference.described else ""
         lines.append(f"    {difference.subject}: {difference.found or 'differs'}{described}")
     return lines
