@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gx10_host import ENTRY
+from gx10_host.content.manifest import MANIFEST
 
 from gx10.described.host_files import PROGRAMS
 from gx10.lab.lab import Lab
@@ -18,7 +19,6 @@ from gx10.settings import PROJECT
 PORT = 8739
 """Beside the deployed share's own."""
 SHARE = "gx10-bench-share"
-MANIFEST = ".gx10-manifest.json"
 
 
 @dataclass(frozen=True)

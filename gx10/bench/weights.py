@@ -15,8 +15,9 @@ from pathlib import Path
 from statistics import median
 
 from gx10_host import ENTRY
+from gx10_host.content.manifest import MANIFEST
 
-from .transfers import MANIFEST, PORT, Transfers, make_model
+from .transfers import PORT, Transfers, make_model
 
 LARGE, SIZE, SMALL = 40, 102 * 10**6, 160
 ROUNDS = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 from gx10_host import ENTRY
+from gx10_host.content.manifest import MANIFEST
 from gx10_host.exits import DAMAGED
 
 from gx10.access.remote import run_all
@@ -11,7 +12,6 @@ from gx10.described.description import Description
 from gx10.drift.verdict import DRIFT, ERROR, IN_SYNC
 
 CONTENT = (ENTRY, "content")
-MANIFEST = ".gx10-manifest.json"
 VERIFY_SECONDS = 12 * 3600
 """Longest check of one host: 700 GiB at 17 MB/s."""
 

@@ -5,8 +5,11 @@ Listed from the same functions that describe hosts, for the paths that the host 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
+
+from gx10_host.content.manifest import PARTIAL, PROVEN, RECEIVED
 
 from . import gang_files, host_files, units
 from .description import Description
@@ -18,7 +21,7 @@ FORMER_PROGRAMS = f"/{host_files.FORMER_PROGRAMS}"
 RUN = "/run/gx10"
 TABLE = "inet gx10"
 STATE_FILES = ("applied.json", "suspended.json", "hosts.json", "transfers.json", "images-used.json")
-UNFINISHED = r"(\.partial|\.received)?"
+UNFINISHED = f"({re.escape(PARTIAL)}|{re.escape(RECEIVED)})?"
 SYSCTLS = "/etc/sysctl.d/90-gx10.conf"
 
 
@@ -40,7 +43,7 @@ def everything(description: Description, member: Member, former: Iterable[str] =
             *host_files.programs(description),
             *former,
             *(f"{member.state}/{name}" for name in STATE_FILES),
-            f"{member.archive}/.gx10-proven.json",
+            f"{member.archive}/{PROVEN}",
         ),
         families=(
             *watch.families,

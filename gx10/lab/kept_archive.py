@@ -11,6 +11,8 @@ import os
 import shutil
 from pathlib import Path
 
+from gx10_host.content.manifest import PROVEN
+
 from .cache import cache_directory, locked
 
 ARCHIVE = Path("var/lib/gx10/archive")
@@ -31,7 +33,7 @@ def keep(upper: Path) -> None:
     with locked(cache_directory() / "archive.lock"):
         partial = kept.with_name("archive.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        for name in [*names, f"images/{newest.name}", ".gx10-proven.json"]:
+        for name in [*names, f"images/{newest.name}", PROVEN]:
             if not (archive / name).is_file():
                 return
             (partial / name).parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gx10_host import ENTRY
+from gx10_host.content.manifest import digest_of_manifest
 from gx10_host.exits import DAMAGED
 from pyinfra import host
 from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
@@ -24,7 +25,6 @@ from gx10.facts import DockerState, ImageLeftovers, StoredContent, WheelFaults
 from gx10.settings import Image
 from gx10.settings.image import BaseImage
 from gx10.transfer.control_archive import ControlArchive
-from gx10.weights.manifests import digest_of
 
 from .files import put_command
 from .loop.asking import ask, surveyed_first
@@ -238,7 +238,7 @@ def archive_kept_here(distributed: Distributed) -> Commands:
         host.noop("this node is to keep no archive")
         return
     stored, kept = distributed.archived(), distributed.kept()
-    if kept and stored and digest_of(kept) == stored["digest"]:
+    if kept and stored and digest_of_manifest(kept) == stored["digest"]:
         host.noop(f"the control node has the archive of {reference}")
         return
     if kept and stored is None and not host.state.is_executing:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gx10_host import ENTRY
+from gx10_host.content.manifest import MANIFEST
 from pyinfra import host, logger
 from pyinfra.api.command import PyinfraCommand, QuoteString
 
@@ -27,7 +28,6 @@ from .loop.commands import Commands, FromControlNode, Narrated, Recorded, Refusa
 from .loop.declared import drifted, operation
 
 PARTITION_PROGRAM = (ENTRY, "weights")
-MANIFEST = ".gx10-manifest.json"
 TOKEN = "/run/secrets/hub-token"  # noqa: S105 - where the token's file is mounted, not a token
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gx10_host import ENTRY
+from gx10_host.content.manifest import MANIFEST
 
 from gx10.access.remote import Answer, ask, run
 from gx10.access.suspension import suspension_file
@@ -111,7 +112,7 @@ class RealTools:
     def sample(self, turn: int) -> dict[str, Answer]:
         """Hash on every host at once; the head has the archive as well."""
         description, cluster = self.description, self.description.cluster
-        weights = {"root": description.model_directory, "manifests": ".gx10-manifest.json"}
+        weights = {"root": description.model_directory, "manifests": MANIFEST}
         archive = {"root": str(cluster.paths.archive), "manifests": "images/*.json"}
 
         def question(host: str) -> list[str]:

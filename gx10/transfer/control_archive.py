@@ -20,13 +20,13 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from gx10_host import ENTRY
+from gx10_host.content.manifest import RECEIVED
 
 from gx10.access.login import project_path, ssh_arguments
 from gx10.access.remote import run
 from gx10.described.description import Description
 from gx10.described.image_inputs import archive_name
 
-RECEIVED = ".received"
 TELL_SECONDS = 5
 PERCENT = re.compile(rb"([\d,]+)\s+(\d+)%\s+(\S+)\s+(\S+)")
 """Bytes, share, rate and time left in a line of `rsync --info=progress2`."""

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gx10_host import ENTRY
+from gx10_host.content.manifest import MANIFEST
 
 from gx10.settings import PROJECT
 
 PROGRAM = PROJECT / f"files{ENTRY}"
 CONTENT = (ENTRY, "content")
-MANIFEST = ".gx10-manifest.json"
 
 
 def send(source: str, title: str, target: str, *, ssh: Sequence[str], kept: Path, tell: Callable[[str], None]) -> int:

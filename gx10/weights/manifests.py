@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from gx10_host.content.manifest import digest_of_manifest, write_json
 
 STATE = ".state"
 """Directory of the project, beside the lab's, that holds what the control node remembers of clusters."""
@@ -34,7 +34,7 @@ class Manifests:
     def digest(self, model: str) -> str | None:
         """Digest of a recorded manifest; None where none was recorded, or what stands there is none."""
         told = self._read(model)
-        return None if told is None else digest_of(told)
+        return None if told is None else digest_of_manifest(told)
 
     def source(self, model: str) -> dict[str, str] | None:
         """The hub's repository and revision that a recorded manifest names; None where it names none."""
@@ -46,13 +46,7 @@ class Manifests:
         told = json.loads(text)
         if not isinstance(told, dict) or not isinstance(told.get("files"), list):
             raise ValueError(f"{text[:80]!r} is no manifest")  # noqa: TRY004 - of what was read, not of an argument
-        self.directory.mkdir(parents=True, exist_ok=True)
-        partial = self.path(model).with_suffix(".partial")
-        with partial.open("w", encoding="ascii") as target:
-            json.dump(told, target, sort_keys=True)
-            target.flush()
-            os.fsync(target.fileno())
-        partial.rename(self.path(model))
+        write_json(self.path(model), told)
 
     def _read(self, model: str) -> Any:  # noqa: ANN401 - whatever JSON says
         try:
@@ -65,9 +59,3 @@ class Manifests:
 def bytes_in(directory: str) -> int:
     """Bytes in a directory of the control node."""
     return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
-
-
-def digest_of(manifest: dict[str, Any]) -> str:
-    """What tells two manifests apart, however they are spaced and whenever they were made; hosts compute the same."""
-    told = {key: value for key, value in manifest.items() if key != "archived"}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -17,8 +17,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from gx10_host.content.manifest import MANIFEST
 
-from gx10.bench.transfers import MANIFEST, Transfers, make_model
+from gx10.bench.transfers import Transfers, make_model
 from gx10.transfer.sending import send
 
 from ..lab.deployment import FLIP

@@ -11,8 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from gx10.weights.manifests import digest_of
+from gx10_host.content.manifest import digest_of_manifest as digest_of
 
 from .fake_docker import FakeDocker
 from .host_side import SECONDS, Code, command_on_path, read_json, refused, run, start, wait_until

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from gx10_host.content.manifest import digest_of_manifest as digest_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gx10.settings import PROJECT, load
 from gx10.weights.choice import Choice
 from gx10.weights.holders import Stored, holding
-from gx10.weights.manifests import Manifests, digest_of
+from gx10.weights.manifests import Manifests
 from gx10.weights.policy import all_recipes, policy
 from gx10.weights.room import GIB, Room, refusal, table
 

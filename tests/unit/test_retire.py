@@ -19,6 +19,7 @@ from gx10.cli import retire as retire_commands
 from gx10.day_two import retirement
 from gx10.day_two.retirement import NOTHING, RetireError, Standing, Target, partition_words
 from gx10.described.description import describe
+from gx10.described.host_files import program_directories
 from gx10.described.members import Member, Members, member
 from gx10.described.retirement import beside, everything, models_policy
 from gx10.described.roles import Family
@@ -53,6 +54,7 @@ EMPTY = Standing(
 @pytest.mark.parametrize("description", SITUATIONS)
 def test_a_retirement_knows_every_path_that_any_role_of_a_host_is_described_with(description: Any) -> None:  # noqa: ANN401
     kept_as_empty = {"/etc/gx10", "/var/lib/gx10", "/var/lib/gx10/archive", "/srv/models", "/opt/gx10", "/opt/gx10/bin"}
+    kept_as_empty |= {*program_directories(description)}
     for name in HOSTS:
         told = everything(description, member(description, name))
         there = described_paths(description, name)
@@ -260,7 +262,7 @@ def test_the_whole_cluster_drains_first_and_its_head_goes_last(world: World) -> 
     result = world.type("--all", "--yes")
     assert result.exit_code == 0, result.output
     order = [HOSTS[3], HOSTS[1], HOSTS[2], HOSTS[0]]
-    assert world.done[:2] == ["lock", f"{HOSTS[0]}: {retire_commands.CONTROL} stop --reason"]
+    assert world.done[:2] == ["lock", f"{HOSTS[0]}: {' '.join(retire_commands.CONTROL[:2])} stop"]
     assert world.done[2:] == [*(f"retire {name}" for name in order), *(f"run {name}" for name in order)]
 
 
