@@ -61,10 +61,8 @@ def journal(
 
 def of_generation(entry: dict[str, Any], generation: str) -> bool:
     """Whether an entry belongs to a generation, or to one life of it; an empty one is any."""
-    wanted, _, life = generation.partition(".")
-    if not wanted:
-        return True
-    return bool(entry.get("GX10_GENERATION") == wanted and (not life or entry.get("GX10_LIFE") == life))
+    of = entry.get("GX10_GENERATION", "")
+    return generation in ("", of, f"{of}.{entry.get('GX10_LIFE', '')}")
 
 
 def message_of(entry: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -96,7 +97,17 @@ def gang_line(description: Description, answers: dict[str, Answer]) -> Text:
         told, style = f"{told}; {back['from']} did not start and {back['to']} was put back", WAITING
     waiting = "".join(f"\n  waits: {reason}" for reason in gang["waiting"])
     foreign = "".join(f"\n  {_foreign(sender)}" for sender in gang.get("foreign", []))
-    return Text(told + waiting + foreign + beside, style)
+    wrong = "".join(f"\n  {sentence}" for sentence in _wrong(gang))
+    return Text(told + waiting + foreign + wrong + beside, style)
+
+
+def _wrong(gang: dict[str, Any]) -> Iterator[str]:
+    """What supervisors were sent that was no message, and which of their own steps failed."""
+    for sender in gang.get("malformed", []):
+        sent = f"{sender['messages']} malformed messages from {sender['address']} to {', '.join(sender['hosts'])}"
+        yield f"{sent}, refused: {sender['reason']}"
+    for fault in gang.get("faults", []):
+        yield f"supervisor of {fault['host']}: {fault['step']} failed {fault['times']} times: {fault['error']}"
 
 
 def _foreign(sender: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ def engine_files(description: Description) -> tuple[File, ...]:
         description.project,
         f"{UNITS}/{ENGINE_UNIT}",
         cluster=cluster.name,
-        served_name=description.served_name,
+        served_name=units.unit_text(description.served_name),
         container=units.ENGINE_CONTAINER,
         runtime_directory=units.RPC_RUNTIME_DIRECTORY,
         gate=" ".join(units.unit_words(gate)),
@@ -91,7 +91,7 @@ def engine_files(description: Description) -> tuple[File, ...]:
             render(
                 description.project,
                 "/etc/gx10/fallback.conf",
-                name=rung.name,
+                name=units.unit_text(rung.name),
                 run=_engine_run(description, rung.argv),
             ),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from gx10.settings import Cluster
+from gx10.settings.base import holds_control
 
 RAY_CONTAINER = "gx10-ray"
 ENGINE_CONTAINER = "gx10-engine"
@@ -19,12 +20,24 @@ GIB = 2**30
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@{}[]")
 
 
+def unit_text(text: str) -> str:
+    """A text as systemd reads it in Description=: one line, `%` doubled. Raises ValueError for a line's end in it."""
+    if holds_control(text):
+        raise ValueError(f"{text!a} holds a line's end or a control character, so it cannot stand in a unit")
+    return text.replace("%", "%%")
+
+
 def unit_word(word: str) -> str:
-    """One argument as systemd reads it in ExecStart=: `%` and `$` doubled, quoted where it holds anything unusual."""
+    """One argument as systemd reads it in ExecStart=: `%` and `$` doubled, quoted where it holds anything unusual.
+
+    Raises ValueError for a line's end or a control character: the recipe's check refuses those with a sentence.
+    """
+    if holds_control(word):
+        raise ValueError(f"{word!a} holds a line's end or a control character, so it cannot stand in a unit")
     doubled = word.replace("%", "%%").replace("$", "$$")
     if word and set(word) <= SAFE:
         return doubled
-    escaped = doubled.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = doubled.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"' if "'" in escaped else "'" + doubled.replace("\\", "\\\\") + "'"
 
 

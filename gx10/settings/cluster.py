@@ -13,7 +13,7 @@ from pydantic import Field
 
 from .base import Settings
 from .reconcile import Reconcile
-from .types import AbsolutePath, Environment, HostName, Interface
+from .types import AbsolutePath, Environment, HostName, Interface, OneLine
 
 
 class Host(Settings):
@@ -205,7 +205,7 @@ class HostPolicy(Settings):
     operators: tuple[str, ...] = Field(default=(), examples=[["ada"]])
     """Existing users that may use Docker without sudo."""
 
-    sysctls: dict[str, int | str] = {  # noqa: RUF012 - pydantic copies defaults
+    sysctls: dict[OneLine, int | OneLine] = {  # noqa: RUF012 - pydantic copies defaults
         "vm.swappiness": 1,
         "vm.max_map_count": 1048576,
         "net.core.rmem_max": 134217728,

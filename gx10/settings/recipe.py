@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from .base import Settings
-from .types import AbsolutePath, Environment, HostName, RelativePath
+from .types import AbsolutePath, Environment, HostName, OneLine, RelativePath
 
 Scalar = str | int | float | bool | None
 
@@ -131,7 +131,7 @@ class Budget(Settings):
 class Fallback(Settings):
     """One rung of the ladder that a start goes down when memory ran out. A rung keeps what those before it gave up."""
 
-    name: str = Field(min_length=1, max_length=60)
+    name: OneLine = Field(min_length=1, max_length=60)
     """What is given up, for status and reports."""
 
     without: tuple[str, ...] = Field(default=(), examples=[["--speculative-config"]])

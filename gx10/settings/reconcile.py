@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, Field, StringConstraints
 
 from .base import Settings
-from .types import AbsolutePath, HostName
+from .types import AbsolutePath, HostName, OneLine
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -65,7 +65,7 @@ class Reconcile(Settings):
     node: HostName | None = Field(default=None, examples=["gx10-1"])
     """Host that runs it. Left out: the head."""
 
-    calendar: str = Field(default="*-*-* 02:30", min_length=1)
+    calendar: OneLine = Field(default="*-*-* 02:30", min_length=1)
     """When it runs, as systemd's OnCalendar= has it, on the clock of `time_zone`."""
 
     spread_seconds: int = Field(default=900, ge=0)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
+from .base import holds_control
+
 PLAIN_PATH = re.compile(r"[A-Za-z0-9._/+@=-]+")
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -44,6 +46,15 @@ def _one_line(value: str) -> str:
         raise ValueError("it must be one line: an environment file has one variable per line")
     return value
 
+
+def _plain_line(value: str) -> str:
+    if holds_control(value):
+        raise ValueError("it must be one line: it stands in one line of a unit or a file of a host")
+    return value
+
+
+OneLine = Annotated[str, AfterValidator(_plain_line)]
+"""A text that stands in one line of a unit or a file."""
 
 AbsolutePath = Annotated[PurePosixPath, AfterValidator(_absolute)]
 """An absolute path below / without surprises for a unit file or a bind mount."""

@@ -19,6 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from gx10_host.wire import Life
+
 from gx10.lab.lab import Lab
 
 from .cases import CASES, EITHER, EVIDENCE, HANG, LASTING, NOTHING, PLANNED, POWER, SILENCE, Case
@@ -110,7 +112,7 @@ def struck(lab: Lab, case: Case, load: Load, cold: float) -> dict[str, Any]:
                 break
             time.sleep(0.1)
         gave_up = time.time() - began if now and now["phase"] == "failed" else None
-        tried = now["number"] - int(life.rpartition(".")[2]) if now else None
+        tried = now["number"] - Life.parse(life).number if now else None
         if case.kind == LASTING:
             case.heal(lab)
             healed = time.time()

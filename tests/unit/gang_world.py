@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,11 @@ from gx10_host.gang import agent as gang_agent
 from gx10_host.gang import conductor as gang_conductor
 from gx10_host.gang import kept as gang_kept
 from gx10_host.gang import liveness as gang_liveness
-from gx10_host.gang import orders as gang_orders
 from gx10_host.gang import store as gang_store
+from gx10_host.wire import Life, Malformed, Order, Report, Sworn
 
+G0, G1, G2, G3 = (digit * 16 for digit in "0123")
+"""Generations."""
 NAMES = ("gx10-1", "gx10-2", "gx10-3", "gx10-4")
 STEP = 0.5
 START_SECONDS = 5
@@ -52,10 +53,10 @@ class MadeHost:
             self.die("engine")
         return {name: self.unit.get(name, IDLE) for name in names}
 
-    def start(self, unit: str, life: str, _rank: str, fallback: int) -> None:
+    def start(self, unit: str, life: Life, _rank: str, fallback: int) -> None:
         """Start a unit."""
-        self.world.starts.append((self.name, unit, life, fallback))
-        self.processes[unit] = life
+        self.world.starts.append((self.name, unit, str(life), fallback))
+        self.processes[unit] = str(life)
         self.unit[unit] = LOADING if unit == "engine" else RUNNING
         self.loaded_at = self.world.now + START_SECONDS
 
@@ -111,23 +112,28 @@ class MadeLink:
         self.world, self.name = world, name
         self.agent, self.source = agent, source or world.settings["hosts"][world.head]
         """Whom it leads to, if not to the world's own agent of that name, and from which address."""
-        self.order: dict[str, Any] | None = None
-        self.report: dict[str, Any] | None = None
+        self.order: Order | None = None
+        self.report: Report | None = None
         self.heard = world.now
         self.offset = 0.0
-        self.refusal: dict[str, str] | None = None
+        self.refusal: Sworn | None = None
         self.refused = 0.0
 
     def ask(self) -> None:
         """Order once, if the cable is in and the host is on."""
         if self.order is None or self.name in self.world.cut | self.world.off:
             return
-        order = gang_orders.read_order(json.dumps(self.order))
+        order = Order.parse(self.order.to_bytes())
         status, answer = (self.agent or self.world.agents[self.name]).answer(order, self.source)
         if status == 200:
-            self.report, self.heard, self.refusal = answer, self.world.now - answer["age"], None
+            report = Report.parse(answer.to_bytes())
+            self.report, self.heard, self.refusal = report, self.world.now - report.age, None
         else:
-            self.refusal, self.refused = gang_orders.read_sworn(answer), self.world.now
+            self.refusal, self.refused = Sworn.parse(answer.to_bytes()), self.world.now
+
+    def nonsense(self) -> tuple[Malformed, ...]:
+        """Whatever it answers is a report."""
+        return ()
 
 
 class MadeApi:
@@ -198,7 +204,7 @@ class World:
         self.stops: list[tuple[str, str]] = []
         self.told: list[str] = []
         for name in self.members:
-            self.describe(name, "g1")
+            self.describe(name, G1)
         self.hosts = {name: MadeHost(self, name) for name in self.members}
         self.agents = {name: self.agent(name) for name in self.members}
         self.api, self.door = MadeApi(self), MadeDoor()
@@ -227,7 +233,7 @@ class World:
         """The head's conductor, started anew."""
         config = self.config(self.head)
         self.liveness = gang_liveness.Liveness(self.api, config["liveness"], lambda: self.now, threads=False)
-        self.store = gang_store.Store(config, self.path / "state", self.path / "run")
+        self.store = gang_store.Store(config, self.path / "state", self.path / "run", self.told.append)
         clock = lambda: self.now  # noqa: E731
         return gang_conductor.Conductor(
             config, self.links, self.liveness, self.door, self.store, clock=clock, wall=clock, tell=self.told.append
@@ -275,21 +281,20 @@ class World:
         """Let time pass until a phase is reached; returns how long that took."""
         started = self.now
         while self.phase != phase:
-            assert self.now - started < seconds, f"{self.phase} {self.conductor.now['waiting']} after {seconds} s"
+            assert self.now - started < seconds, f"{self.phase} {self.conductor.now.waiting} after {seconds} s"
             self.pass_time(STEP)
         return self.now - started
 
     @property
     def phase(self) -> str:
         """The conductor's phase."""
-        phase: str = self.conductor.now["phase"]
+        phase: str = self.conductor.now.phase
         return phase
 
     @property
     def life(self) -> str:
         """The life that is on."""
-        life: str = self.conductor.now["life"]
-        return life
+        return str(self.conductor.now.life or "")
 
     def power_off(self, *names: str) -> None:
         """Cut the power."""
@@ -317,7 +322,7 @@ class Intruder:
         self.world, self.path = world, world.path / f"former {name}"
         self.config = {**world.settings, "head": name, "host": name, "hosts": hosts, "engine_unit": "engine"}
         self.host = MadeHost(world, name)
-        self.described("g0")
+        self.described(G0)
         self.agent = self.begun()
         self.links = {other: MadeLink(world, other, source=hosts[name]) for other in hosts}
         self.links[name].agent = self.agent
@@ -357,5 +362,5 @@ class Intruder:
     @property
     def phase(self) -> str:
         """Its phase."""
-        phase: str = self.conductor.now["phase"]
+        phase: str = self.conductor.now.phase
         return phase

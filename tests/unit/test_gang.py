@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .gang_world import CONFIG, DEAD, NAMES, START_SECONDS, World
+from .gang_world import CONFIG, DEAD, G1, G2, NAMES, START_SECONDS, World
 
 HEAD, WORKER = NAMES[0], NAMES[2]
 
@@ -21,7 +21,7 @@ def world(tmp_path: Path) -> World:
 
 
 def test_a_life_begins_on_every_host_with_one_name(world: World) -> None:
-    assert {life for _, _, life, _ in world.starts} == {"g1.1"}
+    assert {life for _, _, life, _ in world.starts} == {f"{G1}.1"}
     assert sorted((host, unit) for host, unit, _, _ in world.starts) == sorted(
         [*((name, "ray") for name in NAMES), (HEAD, "engine")]
     )
@@ -33,8 +33,8 @@ def test_one_lost_rank_ends_the_whole_life_and_the_next_serves(world: World, vic
     world.hosts[victim].die("ray")
     assert world.until("ending", 5) <= 3, "evidence of death acts at once"
     world.until("serving")
-    assert world.life == "g1.2"
-    assert world.lives_of("ray") == dict.fromkeys(NAMES, "g1.2")
+    assert world.life == f"{G1}.2"
+    assert world.lives_of("ray") == dict.fromkeys(NAMES, f"{G1}.2")
 
 
 def test_a_unit_that_ends_a_moment_after_its_processes_is_found_at_once(world: World) -> None:
@@ -67,10 +67,10 @@ def test_a_rank_that_does_not_end_as_asked_is_killed_and_waited_for(world: World
     world.until("gathering")
     world.pass_time(60)
     assert world.phase == "gathering"
-    assert world.conductor.now["waiting"] == [f"{WORKER} still ends g1.1"]
+    assert world.conductor.now.waiting == (f"{WORKER} still ends {G1}.1",)
     del world.hosts[WORKER].kill
     world.until("serving")
-    assert world.conductor.past["number"] == 2, "waiting is no attempt"
+    assert world.conductor.past.number == 2, "waiting is no attempt"
 
 
 def test_a_worker_that_is_split_off_ends_its_rank_before_the_next_life(world: World) -> None:
@@ -88,7 +88,7 @@ def test_a_cable_out_for_five_seconds_changes_nothing(world: World) -> None:
     world.pass_time(5)
     world.cut.clear()
     world.pass_time(30)
-    assert (world.phase, world.life) == ("serving", "g1.1")
+    assert (world.phase, world.life) == ("serving", f"{G1}.1")
 
 
 def test_a_silent_supervisor_ends_nothing_while_tokens_come(world: World) -> None:
@@ -99,7 +99,7 @@ def test_a_silent_supervisor_ends_nothing_while_tokens_come(world: World) -> Non
     for _ in range(60):
         world.api.tokens += 1
         world.pass_time(1)
-    assert (world.phase, world.life) == ("serving", "g1.1")
+    assert (world.phase, world.life) == ("serving", f"{G1}.1")
     assert any("its supervisor is to be looked at" in line for line in world.told)
 
 
@@ -113,7 +113,7 @@ def test_a_token_after_the_last_word_of_a_host_buys_no_time(world: World) -> Non
 
     world.liveness._ask = asked_in_vain
     assert world.until("ending", 60) <= 20
-    assert world.conductor.now["incident"]["host"] == WORKER
+    assert world.conductor.now.incident.host == WORKER
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_a_head_that_hears_nobody_suspects_its_own_cable(
     world.pass_time(10)
     world.cut.update(silent)
     world.until("ending", 60)
-    incident = world.conductor.now["incident"]
-    assert (incident["host"], incident["reason"].startswith(said)) == (host, True), incident
+    incident = world.conductor.now.incident
+    assert (incident.host, incident.reason.startswith(said)) == (host, True), incident
 
 
 @pytest.mark.parametrize("lease", [20, 5], ids=["longer than silence", "shorter"])
@@ -142,9 +142,9 @@ def test_a_start_without_the_other_hosts_ends_and_names_them_all(tmp_path: Path,
     world.until("starting")
     world.cut.update(NAMES[1:])
     assert world.until("ending", 60) <= lease + 2
-    incident = world.conductor.now["incident"]
-    assert incident["reason"] == f"no other host answers {HEAD} (its own cable may be out) over the fabric"
-    assert world.conductor.past["failures"] == [], "no attempt of its own is spent"
+    incident = world.conductor.now.incident
+    assert incident.reason == f"no other host answers {HEAD} (its own cable may be out) over the fabric"
+    assert world.conductor.past.failures == (), "no attempt of its own is spent"
 
 
 @pytest.mark.parametrize("victims", [(WORKER,), (HEAD,), NAMES], ids=["worker", "head", "all"])
@@ -155,8 +155,8 @@ def test_hosts_that_lose_power_are_waited_for_and_cost_nothing(world: World, vic
         world.power_on(name)
         world.pass_time(7)
     world.until("serving")
-    assert world.conductor.past["failures"] == []
-    assert world.conductor.past["number"] == 2
+    assert world.conductor.past.failures == ()
+    assert world.conductor.past.number == 2
 
 
 def test_a_host_that_boots_during_a_start_never_joins_it(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_host_that_boots_during_a_start_never_joins_it(tmp_path: Path) -> None
     world.power_off(WORKER)
     world.power_on(WORKER)
     world.until("serving")
-    assert world.life == "g1.2"
+    assert world.life == f"{G1}.2"
 
 
 def test_the_life_number_grows_over_a_lost_boot_of_the_head(world: World) -> None:
@@ -174,7 +174,7 @@ def test_the_life_number_grows_over_a_lost_boot_of_the_head(world: World) -> Non
     world.pass_time(30)
     world.power_on(HEAD)
     world.until("serving")
-    assert world.life == "g1.2"
+    assert world.life == f"{G1}.2"
 
 
 def test_supervisors_that_are_started_anew_leave_the_life_alone(world: World) -> None:
@@ -182,17 +182,17 @@ def test_supervisors_that_are_started_anew_leave_the_life_alone(world: World) ->
         world.agents[name] = world.agent(name)
     world.conductor = world.conducted()
     world.pass_time(30)
-    assert (world.phase, world.life) == ("serving", "g1.1")
+    assert (world.phase, world.life) == ("serving", f"{G1}.1")
 
 
 def test_the_budget_ends_a_permanent_fault_and_a_start_resumes(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.loads = False
     world.until("failed", 400)
-    assert world.conductor.past["number"] == 3
+    assert world.conductor.past.number == 3
     world.pass_time(300)
-    assert world.conductor.past["number"] == 3, "nothing is tried past the budget"
-    assert "no completion within 60 s" in world.conductor.now["spent"]
+    assert world.conductor.past.number == 3, "nothing is tried past the budget"
+    assert "no completion within 60 s" in world.conductor.now.spent
     world.loads = True
     world.power_off(HEAD)
     world.power_on(HEAD)
@@ -206,11 +206,11 @@ def test_waiting_for_a_host_or_for_memory_costs_no_attempt(tmp_path: Path) -> No
     world = World(tmp_path)
     world.hosts[WORKER].lacks = ["3.0 GiB of memory are available, a rank needs 105"]
     world.pass_time(600)
-    assert world.conductor.now["waiting"] == [f"{WORKER}: {world.hosts[WORKER].lacks[0]}"]
+    assert world.conductor.now.waiting == (f"{WORKER}: {world.hosts[WORKER].lacks[0]}",)
     assert world.starts == []
     world.hosts[WORKER].lacks = []
     world.until("serving")
-    assert world.life == "g1.1"
+    assert world.life == f"{G1}.1"
 
 
 def test_a_lasting_service_renews_the_budget(world: World) -> None:
@@ -223,15 +223,15 @@ def test_a_lasting_service_renews_the_budget(world: World) -> None:
 
 
 def test_hosts_that_describe_different_generations_are_not_started(world: World) -> None:
-    world.describe(WORKER, "g2")
+    world.describe(WORKER, G2)
     world.hosts[WORKER].die("ray")
     world.until("gathering")
     world.pass_time(60)
-    assert "different generations" in world.conductor.now["waiting"][0]
+    assert "different generations" in world.conductor.now.waiting[0]
     for name in NAMES:
-        world.describe(name, "g2")
+        world.describe(name, G2)
     world.until("serving")
-    assert world.life == "g2.2"
+    assert world.life == f"{G2}.2"
 
 
 # Drain
@@ -249,7 +249,7 @@ def test_a_planned_restart_closes_the_door_and_waits_for_running_requests(world:
     world.until("serving")
     assert world.stops[0] == (HEAD, "engine"), "the engine is stopped before the ranks it runs on"
     assert world.door.steps[-1] == 0
-    assert (world.conductor.past["failures"], world.conductor.past["restarts"]) == ([], 0)
+    assert (world.conductor.past.failures, world.conductor.past.restarts) == ((), 0)
 
 
 def test_a_drain_that_takes_too_long_is_cut_off_and_says_so(world: World) -> None:
@@ -280,8 +280,8 @@ def test_a_worker_that_is_to_stop_is_drained_for(world: World) -> None:
     world.api.running = 0
     world.until("gathering")
     world.pass_time(5)
-    assert world.agents[WORKER].report["idle"]
-    assert f"{WORKER} is to stop" in world.conductor.now["waiting"]
+    assert world.agents[WORKER].report.idle
+    assert f"{WORKER} is to stop" in world.conductor.now.waiting
 
 
 def test_a_head_that_is_to_stop_drains_and_ends_every_rank(world: World) -> None:
@@ -305,7 +305,7 @@ def test_a_head_that_is_to_stop_drains_and_ends_every_rank(world: World) -> None
 def test_a_wedge_is_found_where_the_counters_say_that_nothing_runs(world: World) -> None:
     world.api.hangs = True
     assert world.until("ending", 60) < 30
-    assert "completions missed" in world.conductor.now["reason"]
+    assert "completions missed" in world.conductor.now.reason
     world.api.hangs = False
     world.until("serving")
 
@@ -316,12 +316,12 @@ def test_a_long_prefill_is_life_though_no_token_comes(world: World) -> None:
     for _ in range(300):
         world.api.tokens += 1
         world.pass_time(1)
-    assert (world.phase, world.life) == ("serving", "g1.1")
+    assert (world.phase, world.life) == ("serving", f"{G1}.1")
 
 
 def test_an_idle_engine_is_asked_now_and_then_and_left_alone(world: World) -> None:
     world.pass_time(100)
-    assert (world.phase, world.life) == ("serving", "g1.1")
+    assert (world.phase, world.life) == ("serving", f"{G1}.1")
     assert 5 <= world.api.canaries <= 12
 
 
@@ -331,7 +331,7 @@ def test_one_missed_completion_is_not_enough(world: World) -> None:
         world.pass_time(0.5)
     world.api.refuses = ""
     world.pass_time(60)
-    assert (world.phase, world.life) == ("serving", "g1.1")
+    assert (world.phase, world.life) == ("serving", f"{G1}.1")
 
 
 # What is given up, put back and written down
@@ -347,7 +347,7 @@ def test_a_start_that_runs_out_of_memory_goes_down_one_rung(tmp_path: Path) -> N
     world.until("gathering")
     world.until("starting")
     world.pass_time(2)
-    assert world.conductor.past["fallback"] == 1
+    assert world.conductor.past.fallback == 1
     assert world.starts[-1][3] == 1
     world.loads, world.hosts[WORKER].out_of_memory = True, []
     world.until("serving")
@@ -356,7 +356,7 @@ def test_a_start_that_runs_out_of_memory_goes_down_one_rung(tmp_path: Path) -> N
     world.until("starting")
     world.pass_time(2)
     world.until("serving")
-    assert world.conductor.past["fallback"] == 0
+    assert world.conductor.past.fallback == 0
     assert world.starts[-1][3] == 0
 
 
@@ -365,34 +365,34 @@ def test_a_death_while_serving_gives_nothing_up(world: World) -> None:
     world.hosts[WORKER].die("ray")
     world.until("ending")
     world.until("starting")
-    assert world.conductor.past["fallback"] == 0
+    assert world.conductor.past.fallback == 0
 
 
 def test_a_generation_that_does_not_start_is_undone_once(world: World) -> None:
     world.pass_time(15)
     for name in NAMES:
-        world.describe(name, "g2")
+        world.describe(name, G2)
     world.loads = False
     world.wish("restart")
     world.until("starting", 60)
-    assert world.life == "g2.2"
-    while world.conductor.past["rolled_back"] is None:
+    assert world.life == f"{G2}.2"
+    while world.conductor.past.rolled_back is None:
         world.pass_time(0.5)
-    assert world.conductor.past["number"] == 3, "two attempts before it"
+    assert world.conductor.past.number == 3, "two attempts before it"
     world.loads = True
     world.until("serving")
-    assert world.life == "g1.4"
-    assert all(agent.files.described() == "g1" for agent in world.agents.values())
+    assert world.life == f"{G1}.4"
+    assert all(str(agent.files.described()) == G1 for agent in world.agents.values())
 
 
 def test_the_generation_that_was_put_back_is_not_undone_again(world: World) -> None:
     world.pass_time(15)
     for name in NAMES:
-        world.describe(name, "g2")
+        world.describe(name, G2)
     world.loads = False
     world.wish("restart")
     world.until("failed", 900)
-    assert world.conductor.past["number"] == 1 + 2 + 3
+    assert world.conductor.past.number == 1 + 2 + 3
 
 
 @pytest.mark.parametrize(
@@ -418,16 +418,16 @@ def test_a_generation_of_another_membership_is_never_put_back_and_the_failed_gan
     for name, agent in world.agents.items():
         kept = world.path / name / "gang/kept/kept.json"
         kept.write_text(json.dumps({**json.loads(kept.read_text()), "membership": kept_for}))
-        agent.files.known = {}
-        world.describe(name, "g2")
+        agent.files.known = None
+        world.describe(name, G2)
     world.loads = False
     world.wish("restart")
     world.until("failed", 400)
-    assert world.conductor.past["rolled_back"] is None
-    assert all(agent.files.described() == "g2" for agent in world.agents.values())
-    assert "generation g1 is not put back, as it cannot serve here" in world.conductor.now["spent"]
-    assert said in world.conductor.now["spent"]
-    assert world.conductor.past["number"] == 1 + 3, "the described generation has its whole budget"
+    assert world.conductor.past.rolled_back is None
+    assert all(str(agent.files.described()) == G2 for agent in world.agents.values())
+    assert f"generation {G1} is not put back, as it cannot serve here" in world.conductor.now.spent
+    assert said in world.conductor.now.spent
+    assert world.conductor.past.number == 1 + 3, "the described generation has its whole budget"
 
 
 def test_attempts_and_the_last_start_are_told_to_who_waits(world: World) -> None:
@@ -452,7 +452,7 @@ def test_an_incident_says_who_died_first_and_what_each_host_knows(world: World) 
     world.until("ending")
     world.until("serving")
     record = json.loads((world.path / "state/incidents.jsonl").read_text().splitlines()[-1])
-    assert record["life"] == "g1.1"
+    assert record["life"] == f"{G1}.1"
     first = record["first"]
     assert (first["host"], first["part"], first["how"]) == (WORKER, "ray", "status 137, exit-code")
     assert set(record["evidence"]) == set(NAMES)
@@ -462,7 +462,7 @@ def test_metrics_tell_phase_life_and_budget(world: World) -> None:
     world.pass_time(2)
     text = (world.path / "state/metrics/gx10_gang.prom").read_text()
     assert 'gx10_gang_phase{cluster="four",phase="serving"} 1' in text
-    assert 'gx10_gang_life_info{cluster="four",generation="g1",life="1"} 1' in text
+    assert f'gx10_gang_life_info{{cluster="four",generation="{G1}",life="1"}} 1' in text
     assert 'gx10_gang_attempts_allowed{cluster="four"} 3' in text
 
 
@@ -473,7 +473,7 @@ def test_a_host_that_boots_anew_never_starts_a_rank_of_the_life_it_lost(world: W
     world.until("gathering")
     assert world.starts[before:] == []
     world.until("serving")
-    assert world.life == "g1.2"
+    assert world.life == f"{G1}.2"
 
 
 @pytest.mark.parametrize(("moves", "misses"), [(True, 0), (False, 1)], ids=["busy", "still"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 from gx10_host.gang import store as gang_store
+from gx10_host.wire import Life, Order
 
-from .gang_world import CONFIG, NAMES, Intruder, World
+from .gang_world import CONFIG, G1, NAMES, Intruder, World
 
 FORMER, HEAD, WORKER = NAMES[:3]
 ALL = CONFIG["hosts"]
@@ -28,14 +30,14 @@ def test_a_former_head_that_comes_back_changes_nothing_and_stands_down(world: Wo
     former = Intruder(world, FORMER, ALL)
     world.pass_time(5)
     assert former.phase == "gathering"
-    assert former.conductor.now["waiting"][0] == f"{HEAD} obeys {HEAD} (10.0.0.2) of cluster four, not this head"
+    assert former.conductor.now.waiting[0] == f"{HEAD} obeys {HEAD} (10.0.0.2) of cluster four, not this head"
     world.pass_time(5)
     assert former.phase == "deposed"
-    assert former.conductor.now["reason"] == f"every other host obeys {HEAD} (10.0.0.2) of cluster four"
+    assert former.conductor.now.reason == f"every other host obeys {HEAD} (10.0.0.2) of cluster four"
     world.pass_time(600)
-    assert (world.phase, world.life) == ("serving", "g1.1")
-    assert former.conductor.past["number"] == 0, "no start was tried"
-    assert (former.conductor.past["failures"], former.conductor.past["restarts"]) == ([], 0)
+    assert (world.phase, world.life) == ("serving", f"{G1}.1")
+    assert former.conductor.past.number == 0, "no start was tried"
+    assert (former.conductor.past.failures, former.conductor.past.restarts) == ((), 0)
     assert sum("deposed" in line for line in former.told) == 1
 
 
@@ -63,7 +65,7 @@ def test_the_head_in_office_names_the_foreign_one_with_since_when_and_how_many(w
 
 
 def test_when_a_foreign_head_was_last_heard_stands_also_when_the_host_that_heard_it_falls_silent(world: World) -> None:
-    stop = {"key": "1 stop", "want": "stop", "cluster": "four", "head": FORMER}
+    stop = Order(want="stop", cluster="four", head=FORMER)
     world.agents[WORKER].answer(stop, ALL[FORMER])
     heard = world.now
     world.pass_time(5)
@@ -85,7 +87,7 @@ def test_a_former_head_whose_rank_runs_ends_it_without_spending_its_budget(tmp_p
     world.pass_time(30)
     assert all(host.processes == {} for host in world.hosts.values())
     past = world.conductor.past
-    assert (past["failures"], past["restarts"], past["ends"]) == ([], 0, [])
+    assert (past.failures, past.restarts, past.ends) == ((), 0, ())
     metrics = "".join(gang_store.metric_lines(world.settings, world.conductor.picture()))
     assert 'gx10_gang_phase{cluster="four",phase="deposed"} 1' in metrics
 
@@ -108,7 +110,7 @@ def test_one_host_that_obeys_another_head_is_waited_for_and_deposes_nobody(tmp_p
     world.agents[WORKER] = world.agent(WORKER)
     world.pass_time(300)
     assert world.phase == "gathering"
-    assert world.conductor.now["waiting"] == [f"{WORKER} obeys {HEAD} (10.0.0.2) of cluster four, not this head"]
+    assert world.conductor.now.waiting == (f"{WORKER} obeys {HEAD} (10.0.0.2) of cluster four, not this head",)
     assert world.starts == []
 
 
@@ -129,7 +131,7 @@ def test_a_start_that_is_asked_for_ends_a_stand_down_once_the_hosts_obey_again(w
     assert former.phase == "gathering"
     world.pass_time(10)
     assert former.phase == "deposed", "they still obey the other"
-    assert (world.phase, world.life) == ("serving", "g1.1")
+    assert (world.phase, world.life) == ("serving", f"{G1}.1")
 
 
 def test_a_worker_that_was_dropped_is_nobodys_and_runs_nothing(tmp_path: Path) -> None:
@@ -144,6 +146,6 @@ def test_a_worker_that_was_dropped_is_nobodys_and_runs_nothing(tmp_path: Path) -
     assert world.hosts[NAMES[3]].processes == {}
     assert dropped.standing().startswith(f"nobody's: no order of {FORMER} for 30 s")
     assert sum("nobody's" in line for line in world.told) == 1
-    dropped.answer({**world.links[HEAD].order, "key": "1 stop", "want": "stop"}, ALL[FORMER])
+    dropped.answer(dataclasses.replace(world.links[HEAD].order, want="stop", life=Life.parse(f"{G1}.1")), ALL[FORMER])
     dropped.step()
-    assert dropped.standing() == "1 stop"
+    assert dropped.standing() == f"{G1}.1 stop"

@@ -26,11 +26,12 @@ from gx10_host.gang import orders as gang_orders
 from gx10_host.gang import ranks
 from gx10_host.gang import store as gang_store
 from gx10_host.gang import supervisor as gang
+from gx10_host.wire import MOST_SENDERS, Generation, Life, Order, Sworn
 
-from .gang_world import CONFIG, World
+from .gang_world import CONFIG, G1, G2, G3, World
 from .host_side import LIBRARY, PYTHON, SECONDS, command_on_path, run, wait_until
 
-LIFE = f"test{os.getpid()}.7"
+LIFE = f"{os.getpid():016x}.7"
 
 
 @pytest.fixture
@@ -146,14 +147,14 @@ def test_a_start_names_the_life_in_environment_and_journal(tmp_path: Path, monke
     rung = tmp_path / "fallback-1.conf"
     rung.write_text("[Service]\nExecStart=\n")
     host = gang_agent.Host({**CONFIG, "engine_unit": "engine", "fallbacks": [{"name": "x", "file": str(rung)}]})
-    host.start("engine", "abc.12", "gx10-1/engine", 1)
+    host.start("engine", Life.parse(f"{G1}.12"), "gx10-1/engine", 1)
     text = (tmp_path / "engine.d/50-life.conf").read_text()
     assert "Environment=GX10_LIFE=12\n" in text
-    assert "LogExtraFields=GX10_GENERATION=abc\n" in text
+    assert f"LogExtraFields=GX10_GENERATION={G1}\n" in text
     assert "LogExtraFields=GX10_RANK=gx10-1/engine\n" in text
     assert (tmp_path / "engine.d/60-fallback.conf").read_text() == rung.read_text()
     assert asked == ["daemon-reload", "reset-failed -- engine", "start --no-block -- engine"]
-    host.start("engine", "abc.13", "gx10-1/engine", 0)
+    host.start("engine", Life.parse(f"{G1}.13"), "gx10-1/engine", 0)
     assert not (tmp_path / "engine.d/60-fallback.conf").exists()
 
 
@@ -161,24 +162,25 @@ def test_a_start_names_the_life_in_environment_and_journal(tmp_path: Path, monke
 def obeying(tmp_path: Path) -> Iterator[tuple[Any, int]]:
     """A host's supervisor that takes orders at a port of this machine, where its head is as well."""
     world = World(tmp_path, hosts={**CONFIG["hosts"], "gx10-1": "127.0.0.1"})
-    server = gang.Server(("127.0.0.1", 0), gang.handler(world.agents["gx10-2"]))
+    server = gang.served(world.agents["gx10-2"], "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield world.agents["gx10-2"], server.server_address[1]
     server.shutdown()
     server.server_close()
 
 
-ORDER = {"key": "1 stop", "want": "stop", "cluster": "four", "head": "gx10-1"}
+ORDER = {"key": f"{G1}.1 stop", "want": "stop", "cluster": "four", "head": "gx10-1"}
+"""As supervisors wrote it before messages had a version."""
 
 
 def test_orders_and_reports_travel_over_http(obeying: tuple[Any, int]) -> None:
     agent, port = obeying
     link = gang.Link("127.0.0.1", port, "127.0.0.1")
-    link.order = ORDER
+    link.order = Order.parse(json.dumps(ORDER).encode())
     link.ask()
-    assert link.report["described"] == "g1"
-    assert agent.order["key"] == "1 stop"
-    assert agent.allegiance.foreign() == []
+    assert str(link.report.described) == G1
+    assert agent.order.key == f"{G1}.1 stop"
+    assert agent.allegiance.foreign() == ()
 
 
 @pytest.mark.parametrize(
@@ -192,13 +194,13 @@ def test_an_order_of_another_head_changes_nothing_and_its_sender_hears_who_is_ob
     agent, port = obeying
     before = agent.order, agent.lease_until
     link = gang.Link("127.0.0.1", port, source)
-    link.order = {**ORDER, **told}
+    link.order = Order.parse(json.dumps({**ORDER, **told}).encode())
     link.ask()
     assert (agent.order, agent.lease_until) == before
     assert link.report is None
-    assert link.refusal == {"cluster": "four", "head": "gx10-1", "address": "127.0.0.1"}
+    assert link.refusal == Sworn(cluster="four", head="gx10-1", address="127.0.0.1")
     (sender,) = agent.allegiance.foreign()
-    assert (sender["head"], sender["address"], sender["orders"]) == (told.get("head", "gx10-1"), source, 1)
+    assert (sender.head, sender.address, sender.orders) == (told.get("head", "gx10-1"), source, 1)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_an_order_of_another_head_changes_nothing_and_its_sender_hears_who_is_ob
         json.dumps({**ORDER, "head": None}).encode(),
         json.dumps({**ORDER, "head": "\x1b[2Jgx10-1"}).encode(),
         json.dumps({**ORDER, "want": "reboot"}).encode(),
-        json.dumps({**ORDER, "want": "run", "life": "g.1", "parts": ["shell"]}).encode(),
+        json.dumps({**ORDER, "want": "run", "key": f"{G1}.1 run", "life": f"{G1}.1", "parts": ["shell"]}).encode(),
         json.dumps({**ORDER, "want": "run", "life": "../g.1", "parts": ["ray"]}).encode(),
         json.dumps({**ORDER, "kill_after": "soon"}).encode(),
         json.dumps({**ORDER, "restore": ["g1"]}).encode(),
@@ -232,15 +234,15 @@ def test_foreign_senders_are_remembered_up_to_a_bound_and_for_a_day() -> None:
     for _ in range(3):
         for number in range(20):
             now[0] += 1
-            assert not allegiance.owed({"cluster": "four", "head": "gx10-4"}, f"10.0.1.{number}")
-    assert len(allegiance.foreign()) == gang_orders.SENDERS
+            assert not allegiance.owed(Order(cluster="four", head="gx10-4", want="stop"), f"10.0.1.{number}")
+    assert len(allegiance.foreign()) == MOST_SENDERS
     now[0] += 2 * gang_orders.REMEMBERED_SECONDS
-    assert allegiance.foreign() == []
+    assert allegiance.foreign() == ()
     before = len(told)
     for _ in range(500):
-        allegiance.owed({"cluster": "four", "head": "gx10-4"}, "10.0.1.1")
+        allegiance.owed(Order(cluster="four", head="gx10-4", want="stop"), "10.0.1.1")
     assert len(told) == before + 1, "one line for a sender, not one for each order"
-    assert allegiance.foreign()[0]["orders"] == 500
+    assert allegiance.foreign()[0].orders == 500
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -291,6 +293,10 @@ def test_the_engine_is_asked_past_the_door_and_its_own_counters_are_read() -> No
         Engine.text = COUNTERS.replace("1.5", "2.5")
         liveness.look()
         assert liveness.moved_at == moved, "time spent is no progress of the engine"
+        for odd in ("NaN", "+Inf", "many"):
+            Engine.text = COUNTERS.replace("} 3.0", f"}} {odd}")
+            liveness.look()
+            assert liveness.in_flight is None
         Engine.text = COUNTERS.replace("0.25", "0.26")
         liveness.look()
         assert liveness.moved_at > moved
@@ -360,15 +366,15 @@ def describe(path: Path, generation: str) -> None:
 
 def test_a_kept_generation_is_put_back_whole_and_another_is_never_kept_under_its_name(tmp_path: Path) -> None:
     files = files_of(tmp_path)
-    describe(tmp_path, "g1")
-    assert files.keep("g1")
-    describe(tmp_path, "g2")
-    assert not files.keep("g1"), "what stands there is not g1"
-    assert (files.described(), files.kept()) == ("g2", "g1")
-    assert not files.restore("g3")
-    assert files.restore("g1")
-    assert files.described() == "g1"
-    assert (tmp_path / "etc/unit").read_text() == "unit of g1"
+    describe(tmp_path, G1)
+    assert files.keep(Generation(G1))
+    describe(tmp_path, G2)
+    assert not files.keep(Generation(G1)), "what stands there is not g1"
+    assert (str(files.described()), str(files.kept())) == (G2, G1)
+    assert not files.restore(Generation(G3))
+    assert files.restore(Generation(G1))
+    assert str(files.described()) == G1
+    assert (tmp_path / "etc/unit").read_text() == f"unit of {G1}"
 
 
 @pytest.mark.parametrize(
@@ -377,33 +383,33 @@ def test_a_kept_generation_is_put_back_whole_and_another_is_never_kept_under_its
     ids=["another head", "fewer hosts", "another address"],
 )
 def test_a_generation_of_another_membership_is_never_put_back(tmp_path: Path, told: dict[str, Any]) -> None:
-    describe(tmp_path, "g1")
-    assert files_of(tmp_path).keep("g1")
-    describe(tmp_path, "g2")
-    assert not files_of(tmp_path, **told).restore("g1")
-    assert files_of(tmp_path, **told).described() == "g2"
-    assert files_of(tmp_path).restore("g1")
+    describe(tmp_path, G1)
+    assert files_of(tmp_path).keep(Generation(G1))
+    describe(tmp_path, G2)
+    assert not files_of(tmp_path, **told).restore(Generation(G1))
+    assert files_of(tmp_path, **told).described() == Generation(G2)
+    assert files_of(tmp_path).restore(Generation(G1))
 
 
 def test_a_generation_that_was_kept_without_its_membership_is_kept_anew_before_it_is_put_back(tmp_path: Path) -> None:
     files = files_of(tmp_path)
-    describe(tmp_path, "g1")
-    assert files.keep("g1")
+    describe(tmp_path, G1)
+    assert files.keep(Generation(G1))
     kept = tmp_path / "kept/kept.json"
     kept.write_text(json.dumps({**json.loads(kept.read_text()), "membership": None}))
     files = files_of(tmp_path)
-    describe(tmp_path, "g2")
-    assert not files.restore("g1")
-    describe(tmp_path, "g1")
-    assert files.keep("g1")
-    describe(tmp_path, "g2")
-    assert files.restore("g1")
+    describe(tmp_path, G2)
+    assert not files.restore(Generation(G1))
+    describe(tmp_path, G1)
+    assert files.keep(Generation(G1))
+    describe(tmp_path, G2)
+    assert files.restore(Generation(G1))
 
 
 def test_control_waits_for_what_it_asked_for(tmp_path: Path) -> None:
     env = command_on_path(tmp_path / "bin", "systemctl", "pass")
     settings = {"gang_control.WISH": Path(tmp_path / "wish.json"), "gang_control.PICTURE": Path(tmp_path / "gang.json")}
-    picture: dict[str, Any] = {"phase": "starting", "life": "g.1", "waiting": [], "handled": "", "since": 0}
+    picture: dict[str, Any] = {"phase": "starting", "life": f"{G1}.1", "waiting": [], "handled": "", "since": 0}
     picture |= {"failures": 0, "attempts": 4}
 
     def supervise() -> None:
@@ -424,23 +430,23 @@ def test_control_waits_for_what_it_asked_for(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=SECONDS, check=False, env={**os.environ, **env},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "gang: serving g.1 after" in done.stdout
+    assert f"gang: serving {G1}.1 after" in done.stdout
 
 
-SERVING = {"phase": "serving", "life": "g2.3"}
-PUT_BACK = {"from": "g2", "to": "g1", "reason": "no completion"}
+SERVING = {"phase": "serving", "life": f"{G2}.3"}
+PUT_BACK = {"from": G2, "to": G1, "reason": "no completion"}
 
 
 @pytest.mark.parametrize(
     ("want", "now", "came", "why_not"),
     [
         ("restart", SERVING, True, ""),
-        ("restart", {**SERVING, "life": "g1.3"}, False, ""),
+        ("restart", {**SERVING, "life": f"{G1}.3"}, False, ""),
         (
-            "restart", {**SERVING, "life": "g1.3", "rolled_back": PUT_BACK}, False,
-            "generation g2 did not start, and g1 was put back: no completion",
+            "restart", {**SERVING, "life": f"{G1}.3", "rolled_back": PUT_BACK}, False,
+            f"generation {G2} did not start, and {G1} was put back: no completion",
         ),
-        ("restart", {"phase": "failed", "life": "g2.3", "spent": "4 attempts"}, False,
+        ("restart", {"phase": "failed", "life": f"{G2}.3", "spent": "4 attempts"}, False,
          "the budget is spent: 4 attempts"),
         ("start", {"phase": "deposed", "life": "", "reason": "every other host obeys gx10-2"}, False,
          "this host stands down: every other host obeys gx10-2"),
@@ -450,7 +456,7 @@ PUT_BACK = {"from": "g2", "to": "g1", "reason": "no completion"}
     ],
 )  # fmt: skip
 def test_only_what_was_asked_for_is_success(want: str, now: dict[str, Any], came: bool, why_not: str) -> None:
-    assert gang_control.done(want, now, "g2") == (came, why_not)
+    assert gang_control.done(want, now, G2) == (came, why_not)
 
 
 AT = {"life": "g.2", "waiting": [], "since": 0, "failures": 0, "attempts": 4, "handled": "me"}
@@ -487,7 +493,7 @@ def waiting(pictures: list[dict[str, Any]], want: str, monkeypatch: pytest.Monke
     clock = [0.0]
     monkeypatch.setattr(gang_control.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(gang_control.time, "sleep", lambda spent: clock.__setitem__(0, clock[0] + spent))
-    arguments = SimpleNamespace(want=want, generation="g2", seconds=seconds)
+    arguments = SimpleNamespace(want=want, generation=G2, seconds=seconds)
     status: int = gang_control.follow(arguments, "me")
     return status
 
@@ -495,14 +501,14 @@ def waiting(pictures: list[dict[str, Any]], want: str, monkeypatch: pytest.Monke
 def test_a_roll_back_and_the_budget_are_seen_and_are_statuses(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    starting = {**AT, "phase": "starting", "life": "g2.3"}
-    concluded = {**starting, "phase": "gathering", "conclusion": "generation g2 did not start: g1 is put back"}
-    back = {**concluded, "phase": "serving", "life": "g1.4", "rolled_back": PUT_BACK}
+    starting = {**AT, "phase": "starting", "life": f"{G2}.3"}
+    concluded = {**starting, "phase": "gathering", "conclusion": f"generation {G2} did not start: {G1} is put back"}
+    back = {**concluded, "phase": "serving", "life": f"{G1}.4", "rolled_back": PUT_BACK}
     assert waiting([starting, concluded, concluded, back], "restart", monkeypatch) == gang_control.OTHERWISE
     said = capsys.readouterr()
-    assert said.out.count("generation g2 did not start: g1 is put back") == 1
-    assert "g1 was put back: no completion" in said.err
-    assert waiting([{**AT, "phase": "serving", "life": "g2.3"}], "start", monkeypatch) == 0
+    assert said.out.count(f"generation {G2} did not start: {G1} is put back") == 1
+    assert f"{G1} was put back: no completion" in said.err
+    assert waiting([{**AT, "phase": "serving", "life": f"{G2}.3"}], "start", monkeypatch) == 0
     late = waiting([starting] * 100, "start", monkeypatch, seconds=5)
     assert late == gang_control.LATE
 

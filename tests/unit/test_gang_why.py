@@ -219,6 +219,23 @@ def test_the_worst_fault_of_four_hosts_with_everything_else_at_once_fits_and_giv
             },
             "A foreign head, gx10-9 (10.77.1.19, cluster lab), gave 12 orders to gx10-2 since 1970-01-01 00:00:00 UTC",
         ),
+        (
+            {
+                "malformed": [
+                    {"address": "10.77.1.19", "messages": 3, "hosts": ["gx10-2"], "since": 0, "last": 0,
+                     "reason": "no JSON"}
+                ]
+            },
+            "10.77.1.19 sent 3 messages to gx10-2 that are none since 1970-01-01 00:00:00 UTC",
+        ),
+        (
+            {
+                "faults": [
+                    {"host": "gx10-2", "step": "judging", "times": 4, "last_seconds": 7, "error": "KeyError at x.py:1"}
+                ]
+            },
+            "The supervisor of gx10-2 failed in judging 4 times, the last 7 s ago: KeyError at x.py:1.",
+        ),
     ],
 )  # fmt: skip
 def test_why_says_where_the_gang_stands(now: dict[str, Any] | None, told: str) -> None:

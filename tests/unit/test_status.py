@@ -156,6 +156,18 @@ def test_a_foreign_head_is_named_and_takes_nothing_from_the_service(
     assert serving(description, answered)
 
 
+def test_malformed_messages_and_failed_steps_are_named(description: Description) -> None:
+    answered = answers(description)
+    answered["gx10-1"].value[3]["gang"] |= {
+        "malformed": [{"address": "10.77.1.19", "messages": 3, "hosts": ["gx10-2"], "reason": "no JSON"}],
+        "faults": [{"host": "gx10-2", "step": "judging", "times": 4, "error": "KeyError at x.py:1"}],
+    }
+    says = gang_line(description, answered).plain
+    assert "3 malformed messages from 10.77.1.19 to gx10-2, refused: no JSON" in says
+    assert "supervisor of gx10-2: judging failed 4 times: KeyError at x.py:1" in says
+    assert serving(description, answered)
+
+
 @pytest.mark.parametrize(
     ("suspension", "shown"),
     [

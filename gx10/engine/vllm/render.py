@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Formatter
 
+from gx10.settings.base import holds_control
 from gx10.settings.problems import Problem
 from gx10.settings.recipe import Recipe, Scalar
 from gx10.settings.secrets import shown
@@ -51,6 +52,7 @@ def render(recipe: Recipe, file: str, values: Mapping[str, Scalar], problems: li
     if len(pattern) != len(words):
         problems.extend(_split_values(file, known, names))
         return None
+    problems.extend(_control_problems(words, file))
     problems.extend(_shell_problems(words, file))
     # What follows an operator is another command: reported once, not again as words that vLLM does not know.
     end = next((index for index, word in enumerate(words) if SHELL_OPERATOR.search(word)), len(words))
@@ -148,6 +150,20 @@ def _shielded(template: str) -> str:
 
 def _names_in(word: str) -> tuple[str, ...]:
     return tuple(word.split("\x00")[1::2])
+
+
+def _control_problems(words: list[str], file: str) -> list[Problem]:
+    return [
+        Problem(
+            file,
+            "command",
+            ascii(word)[:60],
+            "a word of the command stands in one line of a unit, without a control character",
+            "Write the value in one line; JSON needs no line's end.",
+        )
+        for word in words
+        if holds_control(word)
+    ]
 
 
 def _shell_problems(words: list[str], file: str) -> list[Problem]:

@@ -20,8 +20,11 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 from gx10_host.exits import INTERRUPTED, LATE, OTHERWISE
+from gx10_host.wire import Life
 
 WISH = pathlib.Path("/var/lib/gx10/gang/wish.json")
 PICTURE = pathlib.Path("/run/gx10/gang.json")
@@ -30,33 +33,34 @@ TELL_SECONDS = 10
 STALE_SECONDS = 45
 
 
-def picture(path=PICTURE):
+def picture(path: pathlib.Path = PICTURE) -> dict[str, Any] | None:
     """What the supervisor last wrote down; nothing while it does not run."""
     try:
         if time.time() - path.stat().st_mtime > STALE_SECONDS:
             return None
-        return json.loads(path.read_text())["picture"]
+        shown: dict[str, Any] = json.loads(path.read_text())["picture"]
     except (OSError, ValueError, LookupError):
         return None
+    return shown
 
 
-def ask(wish, path=WISH):
+def ask(wish: Mapping[str, Any], path: pathlib.Path = WISH) -> str:
     """Leave a wish; returns its name."""
-    wish = {**wish, "id": uuid.uuid4().hex}
+    name = uuid.uuid4().hex
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name("wish.new")
-    partial.write_text(json.dumps(wish))
+    partial.write_text(json.dumps({**wish, "id": name}))
     partial.replace(path)
-    return wish["id"]
+    return name
 
 
-def done(want, now, generation):
+def done(want: str, now: Mapping[str, Any], generation: str) -> tuple[bool, str]:
     """Whether what was asked for has come about; a sentence where it will not."""
     if want == "stop":
         return now["phase"] in ("stopped", "deposed"), ""
     if now["phase"] == "deposed":
         return False, f"this host stands down: {now['reason']}"
-    serves = now["life"].rpartition(".")[0]
+    serves = str(Life.parse(now["life"]).generation) if now["life"] else ""
     if now["phase"] == "serving" and generation and serves != generation:
         put_back = now.get("rolled_back")
         if put_back and put_back["from"] == generation:
@@ -67,7 +71,7 @@ def done(want, now, generation):
     return now["phase"] == "serving", ""
 
 
-def sentence(now):
+def sentence(now: Mapping[str, Any]) -> str:
     """What the gang is at, in one line."""
     words = f"{now['phase']} {now['life']}".strip()
     if now["phase"] in ("gathering", "starting") and now["failures"]:
@@ -80,31 +84,31 @@ def sentence(now):
     return words + (f": {'; '.join(now['waiting'])}" if now["waiting"] else "")
 
 
-def subject(now):
+def subject(now: Mapping[str, Any]) -> tuple[Any, ...]:
     """What must change for a new line to be due at once: not the seconds."""
     return now["phase"], now["life"], now["failures"], tuple(now["waiting"])
 
 
-def tell(text):
+def tell(text: str) -> None:
     """Say one line to whoever waits."""
     print(f"gang: {text}", flush=True)
 
 
-def follow(arguments, name):
+def follow(arguments: argparse.Namespace, name: str) -> int:
     """Tell what the gang is at until the wish has come about; returns the exit status."""
     started = told_at = time.monotonic()
     last, conclusion = None, ""
     while True:
         now, moment = picture(), time.monotonic()
         waited = f"{moment - started:.0f} s"
-        taken = now is not None and now["handled"] == name
-        if taken and now.get("conclusion") and now["conclusion"] != conclusion:
-            conclusion = now["conclusion"]
+        taken = now if now is not None and now["handled"] == name else None
+        if taken and taken.get("conclusion") and taken["conclusion"] != conclusion:
+            conclusion = taken["conclusion"]
             tell(f"{waited}, {conclusion}")
         if taken:
-            came, why_not = done(arguments.want, now, arguments.generation)
+            came, why_not = done(arguments.want, taken, arguments.generation)
             if came:
-                tell(f"{sentence(now)} after {waited}")
+                tell(f"{sentence(taken)} after {waited}")
                 return 0
             if why_not:
                 print(f"gang: {why_not}. `gx10 why` says more.", file=sys.stderr, flush=True)
@@ -120,7 +124,7 @@ def follow(arguments, name):
         time.sleep(0.5)
 
 
-def main(argv):
+def main(argv: list[str]) -> int | None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("want", choices=("start", "stop", "restart"))
     parser.add_argument("--full", action="store_true")

@@ -15,7 +15,7 @@ TABLE = "gx10_door"
 POST = "0x504f5354"
 
 
-def rules(port, step):
+def rules(port: int, step: int) -> str:
     """The table for a step: 0 open, 1 no new connections, 2 no new requests either."""
     lines = [f"table inet {TABLE}", f"delete table inet {TABLE}"]
     if step:
@@ -36,11 +36,11 @@ def rules(port, step):
 class Door:
     """The door, with the step it stands at."""
 
-    def __init__(self, port):
+    def __init__(self, port: int) -> None:
         self.port = port
-        self.step = None
+        self.step: int | None = None
 
-    def move(self, step):
+    def move(self, step: int) -> str:
         """Open (0), or close in steps (1, 2); says what went wrong, or nothing."""
         if step == self.step:
             return ""

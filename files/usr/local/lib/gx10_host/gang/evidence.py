@@ -6,7 +6,10 @@ import json
 import pathlib
 import re
 import subprocess
+import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from . import log_lines
 
@@ -19,21 +22,35 @@ KERNEL = re.compile(r"out of memory|oom|NVRM|NV_ERR|Xid|I/O error|segfault|link 
 LINES = 12
 LAST_LINES = 30
 READ_LINES = 1000
+LONGEST, SECONDS = 16 * 1024 * 1024, 15
+"""A line of a journal may have 48 KiB."""
 
 
-def output(*words):
+Entry = tuple[float, str, str | None]
+"""Time, text and identifier of a line."""
+
+
+def output(*words: str) -> list[str]:
+    """Lines of what a command says, of which no more than LONGEST bytes and what comes within SECONDS is read."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=15, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as command:
+            late = threading.Timer(SECONDS, command.kill)
+            late.start()
+            try:
+                said = command.stdout.read(LONGEST) if command.stdout else b""
+            finally:
+                late.cancel()
+                command.kill()
+    except OSError:
         return []
-    return done.stdout.splitlines()
+    return said.decode(errors="replace").splitlines()
 
 
-def journal(*words, since, lines):
+def journal(*words: str, since: float, lines: int) -> list[Entry]:
     """Entries of the journal as (time, text, identifier), the oldest first."""
     options = ["--since", f"@{since:.0f}", "--no-pager", "--quiet", "--lines", str(lines), "--output", "json"]
     options += ["--output-fields", "MESSAGE,SYSLOG_IDENTIFIER"]
-    entries = []
+    entries: list[Entry] = []
     for line in output("journalctl", *options, *words):
         try:
             entry = json.loads(line)
@@ -46,7 +63,7 @@ def journal(*words, since, lines):
     return entries
 
 
-def collect(config, since):
+def collect(config: Mapping[str, Any], since: float) -> dict[str, Any]:
     """Evidence of this host about a life that began at `since`; lines stand with their times."""
     ended = time.time()
     since = since or ended - 600

@@ -18,7 +18,7 @@ GPUS = re.compile(r"^\s*([\d.]+)/([\d.]+) GPU\b", re.MULTILINE)
 ONE_ANSWER_SECONDS = 30
 
 
-def state_of(container, seconds):
+def state_of(container: str, seconds: float) -> tuple[tuple[float, float] | None, str]:
     """GPUs in use and in total as `ray status` in the head's container tells them, or why it tells nothing."""
     try:
         done = subprocess.run(
@@ -35,7 +35,7 @@ def state_of(container, seconds):
     return None, lines[-1][:160]
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--container", required=True)
     parser.add_argument("--gpus", type=float, required=True)

@@ -9,6 +9,8 @@ outlived by minutes did not end it, whatever it says. Of lines that differ in no
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 LONGEST = 300
 OUTLIVED_SECONDS, LAST_WORDS_SECONDS = 180, 20
@@ -46,7 +48,7 @@ NO_NEWS = re.compile(r"See stack trace|See root cause above|EngineDeadError")
 """Points at another line, which says it."""
 
 
-def bare(text):
+def bare(text: str) -> tuple[str, str]:
     """Level and text of a line without what stands before it; an empty level where none is told."""
     text = COLOUR.sub("", text).rstrip()[: 4 * LONGEST]
     level = ""
@@ -65,7 +67,7 @@ def bare(text):
         text = rest
 
 
-def weight(level, text):
+def weight(level: str, text: str) -> int:
     """How much a line says of why something ended: 0 nothing, 1 it may, 2 it does."""
     said = re.sub(r"^\([^)]*\) ", "", text)
     if not said.strip() or REPEATED.search(said) or FRAME.match(said) or NOISE.search(said):
@@ -79,19 +81,19 @@ def weight(level, text):
     return 2 if TELLS.search(said) else 1
 
 
-def shape(text):
+def shape(text: str) -> str:
     """What two lines have in common that differ in nothing but numbers."""
     return NUMBER.sub("0", text)
 
 
-def telling(entries, ended, count):
+def telling(entries: Sequence[tuple[float, str]], ended: float, count: int) -> list[list[Any]]:
     """The lines of a part that say why it ended, as [time, text], in their order; entries are (time, text) of its log.
 
     Where no line says why, its last words, if there are any; where the last line of all is a gate's that waits, that.
     """
     if entries and WAITS.search(bare(entries[-1][1])[1]):
         return [[entries[-1][0], _short(bare(entries[-1][1])[1])]]
-    firsts = {}
+    firsts: dict[str, tuple[int, float, str]] = {}
     for moment, text in entries:
         level, said = bare(text)
         worth = 0 if WAITS.search(said) else weight(level, said)
@@ -102,5 +104,5 @@ def telling(entries, ended, count):
     return [[moment, _short(text)] for _, moment, text in news[:count]]
 
 
-def _short(text):
+def _short(text: str) -> str:
     return IDENTITY.sub(lambda found: f"{found[0][:8]}…", text)[:LONGEST]

@@ -17,7 +17,7 @@ import time
 DOWN = ("down", "lowerlayerdown", "notpresent")
 
 
-def address_is_up(address):
+def address_is_up(address: str) -> bool:
     """Whether the address is this host's and its link has a carrier: without a cable an address stays configured."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         try:
@@ -27,7 +27,7 @@ def address_is_up(address):
     return link_state(address) not in DOWN
 
 
-def link_state(address):
+def link_state(address: str) -> str:
     """The operational state of the link that has an address, as the kernel tells it; "" where none is found."""
     try:
         done = subprocess.run(
@@ -39,14 +39,14 @@ def link_state(address):
         return ""
 
 
-def available_gib():
+def available_gib() -> float:
     for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) / 2**20
     raise SystemExit("rank gate: /proc/meminfo has no MemAvailable; this kernel is too old for this check.")
 
 
-def answers(address):
+def answers(address: str) -> bool:
     host, port = address.rsplit(":", 1)
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
@@ -55,7 +55,7 @@ def answers(address):
     return True
 
 
-def missing(arguments):
+def missing(arguments: argparse.Namespace) -> str:
     """The first thing that is not ready yet, as a sentence; nothing when all is."""
     if not address_is_up(arguments.address):
         return f"fabric address {arguments.address} is not up: is the cable in and the link configured?"
@@ -67,7 +67,7 @@ def missing(arguments):
     return ""
 
 
-def drop_page_cache():
+def drop_page_cache() -> None:
     """On unified memory the page cache competes with the model for the same 111 GiB."""
     os.sync()
     try:
@@ -76,7 +76,7 @@ def drop_page_cache():
         print(f"rank gate: the page cache stays, /proc/sys/vm/drop_caches cannot be written: {error}", flush=True)
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--address", required=True)
     parser.add_argument("--memory-gib", type=float, default=0)

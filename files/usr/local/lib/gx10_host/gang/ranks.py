@@ -24,9 +24,9 @@ MARK = b"GX10_RANK_OF="
 GONE_SECONDS = 20
 
 
-def found():
+def found() -> dict[str, list[int]]:
     """Process ids by the life they belong to."""
-    lives = {}
+    lives: dict[str, list[int]] = {}
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes()
@@ -38,7 +38,7 @@ def found():
     return lives
 
 
-def kill(but=""):
+def kill(but: str = "") -> None:
     """End every rank but those of one life, at once; what hangs in the kernel stays, and is found again."""
     for life, processes in found().items():
         for process in processes if life != but else ():
@@ -48,7 +48,7 @@ def kill(but=""):
                 continue
 
 
-def remove(container):
+def remove(container: str) -> bool:
     """Remove a container by label, whatever its name, and a foreign one that holds the name; True when none is left."""
     try:
         told = _docker("ps", "--all", "--quiet", "--filter", f"label=gx10.container={container}")
@@ -60,11 +60,11 @@ def remove(container):
     return all("No such container" in line for line in done.stderr.splitlines())
 
 
-def _docker(*words):
+def _docker(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["docker", *words], capture_output=True, text=True, timeout=30, check=False)
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("list", "end"))
     parser.add_argument("--container", default="")

@@ -7,14 +7,25 @@ import os
 import pathlib
 import subprocess
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from gx10_host import checked
+from gx10_host.wire import Life
+
+from .state import PHASES, Past, Present, Wish
+
+T = TypeVar("T")
 STATE = pathlib.Path("/var/lib/gx10/gang")
 RUN = pathlib.Path("/run/gx10")
 INCIDENTS = 100
-PHASES = ("gathering", "starting", "serving", "draining", "ending", "stopped", "failed", "deposed")
+LONGEST = 4 * 1024 * 1024
+"""No file of the state is longer."""
+SILENT: Callable[[str], object] = lambda _: None  # noqa: E731
 
 
-def forget(state=STATE, run=RUN):
+def forget(state: pathlib.Path = STATE, run: pathlib.Path = RUN) -> None:
     """Remove what a head shows of the gang, on a host that is none: others would take it for the gang's state."""
     for path in (run / "gang.json", state / "metrics/gx10_gang.prom"):
         path.unlink(missing_ok=True)
@@ -23,75 +34,116 @@ def forget(state=STATE, run=RUN):
 class Store:
     """Files of the head's supervisor."""
 
-    def __init__(self, config, state=STATE, run=RUN):
-        self.config, self.state, self.run = config, pathlib.Path(state), pathlib.Path(run)
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        state: str | pathlib.Path = STATE,
+        run: str | pathlib.Path = RUN,
+        tell: Callable[[str], object] = SILENT,
+    ) -> None:
+        self.config, self.state, self.run, self.tell = config, pathlib.Path(state), pathlib.Path(run), tell
         self.state.mkdir(parents=True, exist_ok=True)
         self.run.mkdir(parents=True, exist_ok=True)
         self.noted = 0.0
-        self.last = None
+        self.last: str | None = None
+        self.complaint = ""
 
-    def past(self):
+    def past(self) -> Past:
         """What outlives a boot."""
-        fresh = {
-            "number": 0, "failures": [], "ends": [], "restarts": 0, "failed": False, "stopped": False, "fallback": 0,
-            "good": None, "rolled_back": None, "handled": "", "started_in": None,
-        }  # fmt: skip
-        past = fresh | (_read(self.state / "past.json") or {})
+        past = self._salvaged(Past, self.state / "past.json", self._read(self.state / "past.json"))
         now = time.time()
-        past["failures"] = [moment for moment in past["failures"] if moment <= now]
-        past["fallback"] = min(past["fallback"], len(self.config["fallbacks"]))
+        past.failures = tuple(moment for moment in past.failures if moment <= now)
+        past.fallback = min(past.fallback, len(self.config["fallbacks"]))
         return past
 
-    def present(self):
-        """What outlives the supervisor within one boot."""
-        return (_read(self.run / "gang.json") or {}).get("now")
+    def present(self) -> Present:
+        """What outlives the supervisor within one boot; as at a boot where it names no life to go on with."""
+        path = self.run / "gang.json"
+        document = (self._read(path) or {}).get("now")
+        present = self._salvaged(Present, path, document)
+        if present.phase in ("starting", "serving", "draining", "ending") and present.life is None:
+            return Present()
+        return present
 
-    def remember(self, past):
+    def remember(self, past: Past) -> None:
         """Keep what outlives a boot."""
-        _write(self.state / "past.json", json.dumps(past), synced=True)
+        _write(self.state / "past.json", checked.to_bytes(past), synced=True)
 
-    def wish(self):
+    def wish(self) -> Wish | None:
         """What an operator or a deploy asked for last."""
-        return _read(self.state / "wish.json")
+        document = self._read(self.state / "wish.json")
+        if document is None:
+            return None
+        try:
+            return checked.read(Wish, document, newer=True)
+        except checked.Refused as refused:
+            self._complain(f"gang: {self.state / 'wish.json'} is no wish, and is passed over: {refused}")
+            return None
 
-    def note(self, picture):
-        """Keep the picture, for `gx10 status` and as metrics; once a second, or when the phase changes."""
-        if picture["phase"] == self.last and time.monotonic() - self.noted < 1:
+    def note(self, present: Present, shown: Callable[[], Mapping[str, Any]]) -> None:
+        """Keep the present, and the picture for status and metrics; once a second, or when the phase changes."""
+        if present.phase == self.last and time.monotonic() - self.noted < 1:
             return
-        self.noted, self.last = time.monotonic(), picture["phase"]
-        hidden = ("hosts", "fallback_name", "attempts", "in_flight", "misses", "handled", "foreign", "started_in")
-        now = {key: value for key, value in picture.items() if key not in hidden}
-        _write(self.run / "gang.json", json.dumps({"now": now, "picture": picture}))
+        self.noted, self.last = time.monotonic(), present.phase
+        picture = shown()
+        _write(self.run / "gang.json", checked.to_bytes({"now": present, "picture": picture}))
         metrics = self.state / "metrics"
         metrics.mkdir(exist_ok=True)
-        _write(metrics / "gx10_gang.prom", "".join(metric_lines(self.config, picture)))
+        _write(metrics / "gx10_gang.prom", "".join(metric_lines(self.config, picture)).encode())
 
-    def incident(self, record):
+    def incident(self, record: Mapping[str, Any]) -> None:
         """Append to the list of incidents, which is kept short."""
         path = self.state / "incidents.jsonl"
-        lines = path.read_text().splitlines()[-INCIDENTS:] if path.exists() else []
-        _write(path, "\n".join([*lines, json.dumps(record)]) + "\n")
+        lines = path.read_bytes().splitlines()[-INCIDENTS:] if path.exists() else []
+        _write(path, b"\n".join([*lines, json.dumps(checked.plain(record)).encode()]) + b"\n")
 
-    def alert(self, event, sentence):
+    def alert(self, event: str, sentence: str) -> None:
         """Tell the hook, if there is one; it cannot hold the supervisor up."""
         if not self.config["hook"]:
             return
-        told = {"event": event, "cluster": self.config["cluster"], "sentence": sentence, "time": time.time()}
+        alert = {"event": event, "cluster": self.config["cluster"], "sentence": sentence, "time": time.time()}
         try:
             process = subprocess.Popen(
                 [self.config["hook"], event], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL, text=True, start_new_session=True,
             )  # fmt: skip
-            process.stdin.write(json.dumps(told))
-            process.stdin.close()
+            if process.stdin:
+                process.stdin.write(json.dumps(alert))
+                process.stdin.close()
         except OSError as error:
-            print(f"gang: the hook {self.config['hook']} cannot be run: {error}", flush=True)
+            self.tell(f"gang: the hook {self.config['hook']} cannot be run: {error}")
+
+    def _read(self, path: pathlib.Path) -> dict[str, Any] | None:
+        """A file's object; None where there is none, or none that can be read."""
+        try:
+            with path.open("rb") as file:
+                return checked.parse(file.read(LONGEST + 1), LONGEST)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self._complain(f"gang: {path} cannot be read, and is as if it had not been written: {error}")
+            return None
+
+    def _salvaged(self, kind: type[T], path: pathlib.Path, document: object) -> T:
+        if document is None:
+            return kind()
+        state, lost = checked.salvage(kind, document)
+        for sentence in lost:
+            self._complain(f"gang: {path}: {sentence}; that alone is as if it had not been written")
+        return state
+
+    def _complain(self, sentence: str) -> None:
+        """Say once what is asked for again and again."""
+        if sentence != self.complaint:
+            self.complaint = sentence
+            self.tell(sentence)
 
 
-def metric_lines(config, picture):
+def metric_lines(config: Mapping[str, Any], picture: Mapping[str, Any]) -> Iterator[str]:
     """The picture as a Prometheus textfile."""
     cluster = f'cluster="{config["cluster"]}"'
-    generation, _, number = picture["life"].rpartition(".")
+    life = Life.parse(picture["life"]) if picture["life"] else None
+    generation, number = (life.generation, life.number) if life else ("", "")
     yield "# TYPE gx10_gang_phase gauge\n"
     for phase in PHASES:
         yield f'gx10_gang_phase{{{cluster},phase="{phase}"}} {int(picture["phase"] == phase)}\n'
@@ -112,22 +164,25 @@ def metric_lines(config, picture):
     for sender in picture["foreign"]:
         labels = f'head="{sender["head"]}",address="{sender["address"]}"'
         yield f"gx10_gang_foreign_orders{{{cluster},{labels}}} {sender['orders']}\n"
+    yield "# TYPE gx10_gang_malformed_messages gauge\n"
+    for sender in picture["malformed"]:
+        labels = f'address="{sender["address"]}",hosts="{" ".join(sender["hosts"])}"'
+        yield f"gx10_gang_malformed_messages{{{cluster},{labels}}} {sender['messages']}\n"
+    yield "# TYPE gx10_gang_supervisor_faults gauge\n"
+    faults: Counter[tuple[str, str]] = Counter()
+    for fault in picture["faults"]:
+        faults[fault["host"], fault["step"]] += fault["times"]
+    for (host, step), times in faults.items():
+        yield f'gx10_gang_supervisor_faults{{{cluster},host="{host}",step="{step}"}} {times}\n'
     yield "# TYPE gx10_gang_host_silent_seconds gauge\n"
-    for host, told in picture["hosts"].items():
-        yield f'gx10_gang_host_silent_seconds{{{cluster},host="{host}"}} {told["silent_seconds"]}\n'
+    for host, state in picture["hosts"].items():
+        yield f'gx10_gang_host_silent_seconds{{{cluster},host="{host}"}} {state["silent_seconds"]}\n'
 
 
-def _read(path):
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _write(path, text, synced=False):
+def _write(path: pathlib.Path, content: bytes, synced: bool = False) -> None:
     partial = path.with_name(f"{path.name}.new")
-    with partial.open("w") as file:
-        file.write(text)
+    with partial.open("wb") as file:
+        file.write(content)
         if synced:
             file.flush()
             os.fsync(file.fileno())

@@ -10,7 +10,6 @@ drains and ends it, as at a shutdown.
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import pathlib
@@ -19,200 +18,210 @@ import socket
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gx10_host.checked import Refused, clean
+from gx10_host.wire import Envelope, Malformed, Order, Report, Sworn
 
 from .agent import Agent
 from .conductor import Conductor
 from .door import Door
+from .exchange import Server, post
+from .guard import Guard
 from .liveness import Api, Liveness
-from .orders import LONGEST_ANSWER, LONGEST_ORDER, read_order, read_sworn
+from .orders import Nonsense
 from .store import Store, forget
 
-IP_FREEBIND = 15
-ORDER_SECONDS = 3
 STEP_SECONDS = 90
 """A host's own step takes longer than this only when it hangs; then systemd ends and starts this program."""
+LONGEST_STATUS, LONGEST_TOLD = 250, 4000
+OWN_SECONDS, LINK_SECONDS = 0.25, 1
 
 
-class Server(ThreadingHTTPServer):
-    """Takes orders on the fabric address, which need not be there yet."""
-
-    daemon_threads = True
-
-    def server_bind(self):
-        self.socket.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
-        super().server_bind()
+def tell(text: str) -> None:
+    """One line for the journal, whatever is quoted in it."""
+    print(clean(text, LONGEST_TOLD), flush=True)
 
 
-def handler(agent):
-    """What answers an order of the head with the last report, and another's with whom this host obeys."""
-
-    class Order(BaseHTTPRequestHandler):
-        timeout = 5
-
-        def do_POST(self):
-            try:
-                length = int(self.headers.get("Content-Length", ""))
-                if not 0 <= length <= LONGEST_ORDER:
-                    raise ValueError("too long")
-                order = read_order(self.rfile.read(length))
-            except ValueError as error:
-                status, answer = 400, {"error": f"this is no order: {error}"}
-            else:
-                status, answer = agent.answer(order, self.client_address[0])
-            body = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    return Order
+def served(agent: Agent, address: str, port: int) -> Server:
+    """What takes orders of the head for a host, and refuses whatever is none."""
+    return Server((address, port), agent.message, agent.nonsense.count, agent.guard.count)
 
 
 class Link:
     """A host as the head knows it: the order it is to get, its last report and when that came."""
 
-    def __init__(self, address, port, source):
+    def __init__(self, address: str, port: int, source: str, tell: Callable[[str], object] = tell) -> None:
         self.address, self.port, self.source = address, port, source
-        self.order = None
-        self.report = None
+        self.order: Order | None = None
+        self.report: Report | None = None
         self.heard = time.monotonic()
         self.offset = 0.0
-        self.refusal, self.refused = None, 0.0
+        self.refusal: Sworn | None = None
+        self.refused = 0.0
         """Whom the host says it obeys instead, and when it last said so."""
+        self.answers = Nonsense("report", time.monotonic, tell)
 
-    def ask(self):
+    def ask(self) -> None:
         """Order once, from the head's own fabric address: the host obeys no other."""
-        if self.order is None:
+        order = self.order
+        if order is None:
             return
-        connection = http.client.HTTPConnection(
-            self.address, self.port, timeout=ORDER_SECONDS, source_address=(self.source, 0)
-        )
         try:
-            connection.request("POST", "/", json.dumps(self.order))
-            response = connection.getresponse()
-            answer = json.loads(response.read(LONGEST_ANSWER))
-            if response.status == 403:
-                self.refusal, self.refused = read_sworn(answer), time.monotonic()
-            elif response.status == 200:
+            status, body = post(self.address, self.port, self.source, Envelope(order.to_bytes()))
+            if status == 403:
+                self.refusal, self.refused = Sworn.parse(body), time.monotonic()
+            elif status == 200:
+                report = Report.parse(body)
                 # A supervisor that answers but does not get its work done is as good as silent.
-                heard, offset = time.monotonic() - answer["age"], round(answer["time"] - time.time(), 1)
-                self.report, self.heard, self.offset, self.refusal = answer, heard, offset, None
-        except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
+                self.heard, self.offset = time.monotonic() - report.age, round(report.time - time.time(), 1)
+                self.report, self.refusal = report, None
+            else:
+                self.answers.count(self.address, f"status {status}: {body[:200].decode(errors='replace')}")
+        except Refused as refused:
+            self.answers.count(self.address, str(refused))
+        except OSError:  # Not there, or too slow: silence, which the conductor sees.
             return
-        finally:
-            connection.close()
+
+    def nonsense(self) -> tuple[Malformed, ...]:
+        """What the host answered that was no report."""
+        return self.answers.heard()
 
 
 class Own(Link):
     """The head's own part, which needs no network."""
 
-    def __init__(self, agent):
+    def __init__(self, agent: Agent) -> None:
         super().__init__("", 0, "")
         self.agent = agent
 
-    def ask(self):
+    def ask(self) -> None:
         """Order once."""
         if self.order is not None:
             self.report = self.agent.obey(self.order)
-            self.heard = time.monotonic() - self.report["age"]
+            self.heard = time.monotonic() - self.report.age
 
 
-def repeat(work, seconds):
-    """Do something for ever, in a thread."""
+def repeat(guard: Guard, step: str, work: Callable[[], object], seconds: float) -> None:
+    """Do a step for ever, in a thread."""
 
-    def run():
+    def run() -> None:
         while True:
-            try:
-                work()
-            except Exception as error:  # noqa: BLE001 - a supervisor that stops because of one surprise supervises nothing.
-                print(f"gang: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            guard.run(step, work)
             time.sleep(seconds)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, name=step, daemon=True).start()
 
 
-def notify(text):
-    """Tell systemd."""
+def notify(text: str) -> None:
+    """Tell systemd; one assignment, as a line's end within it would begin another."""
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
         try:
             there.connect("\0" + path[1:] if path.startswith("@") else path)
-            there.sendall(text.encode())
+            there.sendall(clean(text, LONGEST_STATUS).encode())
         except OSError:
             pass
 
 
-def mark(config):
+def mark(config: Mapping[str, Any]) -> None:
     """Write down which configuration and programs run, where the deploy looks."""
     path = pathlib.Path("/run/gx10/gx10-gang.service")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(config["digest"])
 
 
-def left(agent, conductor):
-    """Whether everything that a leaving supervisor answers for has ended."""
-    if conductor is not None:
-        return conductor.leave()
-    return agent.report["idle"]
+def conducted(config: Mapping[str, Any], agent: Agent, guard: Guard, store: Store, door: Door) -> Conductor:
+    """The head's judgement, with its links and the engine's counters, at work."""
+    links = {
+        name: Own(agent) if name == config["host"] else Link(address, config["port"], config["address"])
+        for name, address in config["hosts"].items()
+    }
+    liveness = Liveness(Api(config["api_port"], config["model"]), config["liveness"])
+    conductor = Conductor(config, links, liveness, door, store, tell=tell)
+    for name, link in links.items():
+        repeat(guard, f"ordering {name}", link.ask, OWN_SECONDS if isinstance(link, Own) else LINK_SECONDS)
+
+    def look() -> None:
+        if conductor.now.phase in ("serving", "draining"):
+            liveness.look()
+
+    repeat(guard, "watching the engine", look, 1)
+    return conductor
 
 
-def main(argv):
+def status_of(agent: Agent, conductor: Conductor | None) -> str:
+    """What `systemctl status` shows."""
+    if conductor is None:
+        return agent.standing()
+    now = conductor.now
+    why = "; ".join(now.waiting) or (now.reason if now.phase == "deposed" else "")
+    return f"{now.phase} {now.life or ''} {why}"
+
+
+class Supervisor:
+    """The steps of this program's own loop."""
+
+    def __init__(self, config: Mapping[str, Any], agent: Agent, conductor: Conductor | None, guard: Guard) -> None:
+        self.config, self.agent, self.conductor, self.guard = config, agent, conductor, guard
+        self.judged = time.monotonic()
+        self.until: float | None = None
+        """When a supervisor that is to stop goes, whether all has ended or not."""
+        self.gone = False
+
+    def step(self, *, leaving: bool) -> bool:
+        """Judge, tell systemd, and say whether to go on."""
+        if leaving and self.until is None:
+            self.agent.leaving = True
+            patience = self.config["drain_timeout_seconds"] + self.config["stop_timeout_seconds"] + 30
+            self.until = time.monotonic() + patience
+            notify("STOPPING=1")
+        if self.conductor is None or self.guard.run("judging", self.conductor.step):
+            self.judged = time.monotonic()
+        self.guard.run("telling systemd", lambda: notify(f"STATUS={status_of(self.agent, self.conductor)}"))
+        # A step that hangs, or fails for so long without a break, is not mended by waiting: systemd starts this anew,
+        # which touches no rank.
+        if time.monotonic() - min(self.agent.stepped, self.judged) < STEP_SECONDS:
+            notify("WATCHDOG=1")
+        if self.until is None:
+            return True
+        self.guard.run("leaving", self._leave)
+        return not self.gone and time.monotonic() <= self.until
+
+    def _leave(self) -> None:
+        self.gone = self.conductor.leave() if self.conductor is not None else self.agent.report.idle
+
+
+def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=pathlib.Path, required=True)
     arguments = parser.parse_args(argv)
     config = json.loads(arguments.config.read_text())
-    agent = Agent(config)
-    conductor = None
-    server = Server((config["hosts"][config["host"]], config["port"]), handler(agent))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    guard = Guard(tell)
+    agent = Agent(config, tell=tell, guard=guard)
+    server = served(agent, config["hosts"][config["host"]], config["port"])
+    repeat(guard, "taking orders", server.serve_forever, 1)
+    conductor, door = None, Door(config["api_port"])
     if config["host"] == config["head"]:
-        links = {
-            name: Own(agent) if name == config["host"] else Link(address, config["port"], config["address"])
-            for name, address in config["hosts"].items()
-        }
-        liveness = Liveness(Api(config["api_port"], config["model"]), config["liveness"])
-        store = Store(config)
-        conductor = Conductor(
-            config, links, liveness, Door(config["api_port"]), store, tell=lambda text: print(text, flush=True)
-        )
-        for link in links.values():
-            repeat(link.ask, 0.25 if isinstance(link, Own) else 1)
-        repeat(lambda: liveness.look() if conductor.now["phase"] in ("serving", "draining") else None, 1)
+        conductor = conducted(config, agent, guard, Store(config, tell=tell), door)
     else:
         forget()
-        if problem := Door(config["api_port"]).move(0):
-            print(f"gang: {problem}", flush=True)
+        if problem := door.move(0):
+            tell(f"gang: {problem}")
     mark(config)
-    leaving = []
+    leaving: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: leaving.append("term"))
-    again = []
+    again: list[str] = []
     signal.signal(signal.SIGHUP, lambda *_: again.append("hup"))
-    repeat(agent.step, 0.8)
+    repeat(guard, "this host's part", agent.step, 0.8)
     notify("READY=1")
-    until = None
-    while True:
-        if again:
-            with agent.stepping:  # Never between noting a start and starting.
-                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-        if leaving and until is None:
-            agent.leaving = True
-            until = time.monotonic() + config["drain_timeout_seconds"] + config["stop_timeout_seconds"] + 30
-            notify("STOPPING=1")
-        if conductor is not None:
-            conductor.step()
-            now = conductor.now
-            why = "; ".join(now["waiting"]) or (now["reason"] if now["phase"] == "deposed" else "")
-            notify(f"STATUS={now['phase']} {now['life']} {why[:200]}")
-        else:
-            notify(f"STATUS={agent.standing()}")
-        if time.monotonic() - agent.stepped < STEP_SECONDS:
-            notify("WATCHDOG=1")
-        if until is not None and (left(agent, conductor) or time.monotonic() > until):
+    supervisor = Supervisor(config, agent, conductor, guard)
+    while not again or leaving:
+        if not supervisor.step(leaving=bool(leaving)):
             return
         time.sleep(0.5)
+    with agent.stepping:  # Never between noting a start and starting.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606

@@ -10,11 +10,14 @@ status: 0 the gang serves, 2 it does not, 1 the supervisor does not answer.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import pathlib
 import sys
 import textwrap
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from gx10_host.exits import FAILED, OTHERWISE
 
@@ -31,12 +34,20 @@ FOREIGN_NOW_SECONDS = 5
 """A head orders every second; one that was last heard longer ago has stood down or is off."""
 
 
-def incidents(path=INCIDENTS):
+Record = dict[str, Any]
+"""A picture of the gang, or an incident, as they stand in their files; older supervisors wrote them as well."""
+
+
+def incidents(path: pathlib.Path = INCIDENTS) -> list[Record]:
     """Records of lives that ended unplanned, oldest first."""
+    records = []
     try:
-        records = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = path.read_text().splitlines()
     except (OSError, ValueError):
         return []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # One damaged line does not hide the others.
+            records.append(json.loads(line))
     for record in records:
         for found in record["evidence"].values():
             logs = found["logs"]
@@ -45,12 +56,12 @@ def incidents(path=INCIDENTS):
     return records
 
 
-def timed(lines, moment):
+def timed(lines: list[Any], moment: float) -> list[Any]:
     """Lines with their times; an older supervisor wrote them down without."""
     return [[moment, line] if isinstance(line, str) else line for line in lines]
 
 
-def names(path=CONFIG):
+def names(path: pathlib.Path = CONFIG) -> dict[str, str]:
     """Hosts' names by their fabric address, as Ray and the engine write it."""
     try:
         return {address: name for name, address in json.loads(path.read_text())["hosts"].items()}
@@ -58,7 +69,7 @@ def names(path=CONFIG):
         return {}
 
 
-def state(now):
+def state(now: Record | None) -> Iterator[str]:
     """Where the gang stands, as sentences."""
     if now is None:
         yield "The head's supervisor does not answer: look at `systemctl status gx10-gang` there."
@@ -79,6 +90,13 @@ def state(now):
         yield f"It is attempt {now['failures'] + 1} of {now['attempts']}; the last: {now.get('failed_for')}."
     for sender in now.get("foreign", []):
         yield foreign(sender)
+    for sender in now.get("malformed", []):
+        yield malformed(sender)
+    for fault in now.get("faults", []):
+        yield (
+            f"The supervisor of {fault['host']} failed in {fault['step']} {fault['times']} times, the last "
+            f"{duration(fault['last_seconds'])} ago: {fault['error']}."
+        )
     for reason in now["waiting"]:
         yield f"It waits: {reason}."
     if now["fallback"]:
@@ -87,7 +105,7 @@ def state(now):
         yield f"Generation {back['from']} did not start ({back['reason']}), so {back['to']} was put back."
 
 
-def foreign(sender):
+def foreign(sender: Record) -> str:
     """Who else gives orders to hosts of this gang, as a sentence."""
     silent = time.time() - sender["last"]
     last = "and it goes on" if silent < FOREIGN_NOW_SECONDS else f"the last {duration(silent)} ago"
@@ -98,7 +116,17 @@ def foreign(sender):
     )
 
 
-def ended(record):
+def malformed(sender: Record) -> str:
+    """Who sends what is no message of a supervisor, as a sentence."""
+    silent = time.time() - sender["last"]
+    return (
+        f"{sender['address']} sent {sender['messages']} messages to {', '.join(sender['hosts'])} that are none since "
+        f"{clock(sender['since'], '%Y-%m-%d %H:%M:%S')} UTC, the last {duration(silent)} ago: {sender['reason']}. "
+        "They changed nothing."
+    )
+
+
+def ended(record: Record) -> Iterator[str]:
     """How a life ended, as sentences."""
     when = clock(record["time"], "%Y-%m-%d %H:%M:%S")
     yield f"Life {record['life']} ended at {when} UTC while {record['phase']}: {record['reason']}."
@@ -114,7 +142,7 @@ def ended(record):
         yield f"Memory available then, in GiB: {', '.join(memory)}."
 
 
-def evidence(record, count, known):
+def evidence(record: Record, count: int, known: Mapping[str, str]) -> Iterator[str]:
     """The lines that say why, of every part, in the order of time; what ended first has most of them."""
     parts = {}
     for host, found in record["evidence"].items():
@@ -126,7 +154,7 @@ def evidence(record, count, known):
     first = record.get("first") or {}
     ended_first = first.get("host"), first.get("part")
 
-    def turn(key):
+    def turn(key: tuple[str, str]) -> tuple[Any, ...]:
         host, part = key
         return key != ended_first, part != "kernel", host != record.get("host"), part != "engine", host
 
@@ -145,7 +173,7 @@ def evidence(record, count, known):
         yield cut(f"  {clock(moment)} {host} {part}: {named}")
 
 
-def everything(record):
+def everything(record: Record) -> Iterator[str]:
     """All that was kept of a life that ended, host by host."""
     for host, found in sorted(record["evidence"].items()):
         yield f"{host}: {found['memory'] or 'memory unknown'}"
@@ -154,7 +182,7 @@ def everything(record):
                 yield f"  {clock(moment)} {part}: {text.rstrip()}"
 
 
-def screen(now, record, known):
+def screen(now: Record | None, record: Record | None, known: Mapping[str, str]) -> list[str]:
     """Everything that fits on one screen, as lines."""
     lines = wrapped(state(now), STATE_LINES)
     if record is None:
@@ -164,7 +192,7 @@ def screen(now, record, known):
     return [*lines, "`gx10 why --full` shows everything that was kept; `gx10 logs` the logs of all hosts."]
 
 
-def wrapped(sentences, most):
+def wrapped(sentences: Iterable[str], most: int) -> list[str]:
     """Sentences as lines of the screen's width, no more than so many."""
     lines = [
         line for sentence in sentences for line in textwrap.wrap(sentence, COLUMNS, subsequent_indent="  ") or [""]
@@ -172,23 +200,23 @@ def wrapped(sentences, most):
     return lines if len(lines) <= most else [*lines[: most - 1], f"  … and {len(lines) - most + 1} lines more: --full"]
 
 
-def cut(line):
+def cut(line: str) -> str:
     """A line that fits."""
     return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 1]}…"
 
 
-def clock(moment, form="%H:%M:%S"):
+def clock(moment: float, form: str = "%H:%M:%S") -> str:
     """A moment in UTC, as the logs have it."""
     return time.strftime(form, time.gmtime(moment))
 
 
-def gib(memory):
+def gib(memory: str) -> str:
     """Figure of a line of /proc/meminfo, in GiB."""
     figures = [word for word in memory.split() if word.isdigit()]
     return f"{int(figures[0]) / 2**20:.1f}" if figures else "unknown"
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """A time in words."""
     seconds = int(max(0, seconds))
     if seconds < 120:
@@ -196,7 +224,7 @@ def duration(seconds):
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
-def main(argv):
+def main(argv: list[str]) -> int | None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
     arguments = parser.parse_args(argv)
