@@ -15,6 +15,6 @@ def verify(description: Description) -> None:
         name="Prove that the described engine answers",
         url=description.local_url,
         model=description.served_name,
-        budget_gib=description.memory_gib,
+        budget_gib=description.budget_gib,
         head=description.cluster.head,
     )

@@ -63,9 +63,9 @@ class Description:
         return self.checked.served_name
 
     @property
-    def memory_gib(self) -> float | None:
-        """Raw memory budget per host in GiB, where the recipe sets one."""
-        return self.checked.memory_gib
+    def budget_gib(self) -> float | None:
+        """Memory budget per host in GiB, where the recipe's command gives it in GiB."""
+        return self.checked.budget_gib
 
     @property
     def project(self) -> Path:

@@ -35,8 +35,7 @@ def ray_files(description: Description, host: str) -> tuple[File, ...]:
     """Unit and environment of Ray on a host."""
     cluster = description.cluster
     address = cluster.hosts[host].fabric[0]
-    gate = ["--address", str(address), "--memory-gib", f"{cluster.host.start_memory_gib:g}"]
-    gate += ["--seconds", str(RANK_GATE_SECONDS)]
+    gate = ["--address", str(address), "--seconds", str(RANK_GATE_SECONDS)]
     if host != cluster.head:
         gate += ["--head", f"{cluster.head_address}:{cluster.ray.ports.gcs}"]
     if cluster.host.drop_page_cache:
@@ -49,6 +48,7 @@ def ray_files(description: Description, host: str) -> tuple[File, ...]:
         container=units.RAY_CONTAINER,
         runtime_directory=units.RAY_RUNTIME_DIRECTORY,
         gate=" ".join(units.unit_words(gate)),
+        needed_to_start_gib=f"{description.checked.needed_to_start_gib(host):g}",
         options=_lines(units.container_options(cluster, host, units.RAY_CONTAINER, RAY_ENVIRONMENT)),
         generation_label=units.GENERATION_LABEL,
         life_label=units.LIFE_LABEL,
@@ -129,7 +129,7 @@ def supervisor_files(description: Description, host: str) -> tuple[File, ...]:
         "lease_seconds": cluster.gang.lease_seconds,
         "silence_seconds": cluster.gang.silence_seconds,
         "hook": str(cluster.gang.hook) if cluster.gang.hook else None,
-        "memory_gib": cluster.host.start_memory_gib,
+        "needed_to_start_gib": description.checked.needed_to_start_gib(host),
         "image": description.image_reference,
         "ray_unit": ray_unit(cluster, host),
         "engine_unit": ENGINE_UNIT if head else None,
@@ -141,7 +141,11 @@ def supervisor_files(description: Description, host: str) -> tuple[File, ...]:
         "liveness": gx10.liveness.model_dump(),
         "budget": gx10.budget.model_dump(),
         "fallbacks": [
-            {"name": rung.name, "file": fallback_path(number)}
+            {
+                "name": rung.name,
+                "file": fallback_path(number),
+                "needed_to_start_gib": description.checked.needed_to_start_gib(host, number),
+            }
             for number, rung in enumerate(description.checked.fallbacks, 1)
         ],
         "files": [GENERATION_FILE, *(file.path for file in files)],

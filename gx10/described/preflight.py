@@ -14,7 +14,7 @@ MAX_CLOCK_SECONDS = 120
 """Clocks further apart than this break TLS, tokens and the order of logs."""
 
 
-def unfit(offer: dict[str, Any], cluster: Cluster, host: str, now: float) -> Iterator[str]:
+def unfit(offer: dict[str, Any], cluster: Cluster, host: str, now: float, needed_to_start_gib: float) -> Iterator[str]:
     """Reasons why a host, offering this, cannot be deployed to. `now` is the control node's clock."""
     policy = cluster.host
     if not offer["root"]:
@@ -31,6 +31,11 @@ def unfit(offer: dict[str, Any], cluster: Cluster, host: str, now: float) -> Ite
             yield f"has no command {command}. Install it; DGX OS brings it."
     yield from _docker_faults(offer["docker"], cluster)
     yield from _address_faults(offer["addresses"], cluster, host)
+    if offer["memory_total_gib"] < needed_to_start_gib:
+        yield (
+            f"has {offer['memory_total_gib']:.1f} GiB of memory in all, and a rank starts with {needed_to_start_gib:g} "
+            "available: the engine's budget and its margin, or host.needed_to_start_gib. Lower the recipe's budget."
+        )
     for path, free in offer["free"].items():
         if free < policy.min_free_gib * GIB:
             yield (

@@ -109,6 +109,9 @@ def container_options(cluster: Cluster, host: str, name: str, environment_file: 
         "--label", f"gx10.cluster={cluster.name}", "--label", f"gx10.host={host}",
         "--label", f"gx10.container={name}",
     ]  # fmt: skip
+    if container.memory_cap_gib is not None:
+        cap = str(round(container.memory_cap_gib * GIB))
+        options += ["--memory", cap, "--memory-swap", cap]  # the same: nothing of a rank is swapped
     if container.memlock_unlimited:
         options += ["--ulimit", "memlock=-1:-1"]
     if container.runtime:

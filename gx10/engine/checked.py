@@ -10,6 +10,7 @@ from gx10.settings import PROJECT, Draft, Loaded, Problem, read
 
 from .fallbacks import Rung, rungs
 from .guards import Served, problems
+from .memory import needed_to_start_gib
 from .vllm.catalogue import catalogue
 from .vllm.flags import Command, parse
 from .vllm.mods import added_flags
@@ -42,10 +43,15 @@ class Checked:
         return names[0] if names else str(self.command.model)
 
     @property
-    def memory_gib(self) -> float | None:
-        """Memory budget per host in GiB, where the recipe sets one."""
+    def budget_gib(self) -> float | None:
+        """Memory budget per host in GiB, where the command gives it in GiB: the engine repeats it as it was given."""
         budget = self.command.value("gpu_memory_utilization_gb")
         return None if budget is None else float(budget)
+
+    def needed_to_start_gib(self, host: str, fallback: int = 0) -> float:
+        """MemAvailable that a host must have before a rank starts there, with a rung of the fallbacks or with none."""
+        command = self.fallbacks[fallback - 1].command if fallback else self.command
+        return needed_to_start_gib(command, self.loaded.recipe.gx10.limits, self.loaded.cluster, host)
 
     @property
     def speculative_tokens(self) -> int:
@@ -58,7 +64,9 @@ def check(name: str | None = None, project: Path = PROJECT, recipe: str | None =
     draft = read(name, project, recipe)
     served = _served(draft)
     draft.problems.extend(problems(draft, served))
-    fallbacks = rungs(served, draft.problems) if served is not None and not draft.problems else ()
+    fallbacks: tuple[Rung, ...] = ()
+    if served is not None and draft.cluster is not None and not draft.problems:
+        fallbacks = rungs(served, draft.cluster, draft.problems)
     loaded = draft.loaded()
     if served is None:  # rendering notes a problem whenever there is no command, so loaded() has raised
         raise AssertionError("a recipe without a command passed")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gx10.settings import Problem
+from gx10.settings import Cluster, Problem
 
 from .guards import Served
-from .guards.ceilings import ceiling_problems
+from .guards.ceilings import budget_problems, ceiling_problems
 from .vllm.catalogue import catalogue
-from .vllm.flags import parse
+from .vllm.flags import Command, parse
 from .vllm.mods import added_flags
 from .vllm.render import Rendered, render
 from .vllm.spelling import option_name
@@ -22,9 +22,11 @@ class Rung:
 
     name: str
     argv: tuple[str, ...]
+    command: Command
+    """The same, as vLLM understands it."""
 
 
-def rungs(served: Served, problems: list[Problem]) -> tuple[Rung, ...]:
+def rungs(served: Served, cluster: Cluster, problems: list[Problem]) -> tuple[Rung, ...]:
     """Every rung of the recipe's ladder, each with what those before it gave up; notes what is wrong with one."""
     recipe, found = served.recipe, []
     model = served.rendered.argv[2] if len(served.rendered.argv) > 2 else ""
@@ -47,14 +49,15 @@ def rungs(served: Served, problems: list[Problem]) -> tuple[Rung, ...]:
         command = parse(left.argv, catalogue().with_flags(added_flags(recipe.mods)))
         rung = Served(changed, served.file, left, command)
         noted = {str(problem) for problem in problems}
-        problems.extend(problem for problem in ceiling_problems(rung) if str(problem) not in noted)
+        broken = (*ceiling_problems(rung), *budget_problems(rung, cluster))
+        problems.extend(problem for problem in broken if str(problem) not in noted)
         problems.extend(_floor(rung, f"{key}.defaults"))
-        found.append(Rung(fallback.name, left.argv))
+        found.append(Rung(fallback.name, left.argv, command))
     return tuple(found)
 
 
 def _floor(rung: Served, key: str) -> list[Problem]:
-    floor, budget = rung.recipe.gx10.limits.memory_floor_gib, rung.command.value("gpu_memory_utilization_gb")
+    floor, budget = rung.recipe.gx10.limits.budget_floor_gib, rung.command.value("gpu_memory_utilization_gb")
     if floor is None or budget is None or budget >= floor.value:
         return []
     rule = f"a fallback leaves at least {floor.value:g} GiB"

@@ -101,8 +101,10 @@ class Container(Settings):
     memlock_unlimited: bool = True
     """Lift the limit of locked memory, which RDMA registration needs."""
 
-    shm_gib: float = Field(default=16, gt=0)
-    """Size of /dev/shm in GiB on hosts; must hold the object store. With host IPC it is the host's own."""
+    memory_cap_gib: float | None = Field(default=None, gt=0, examples=[16])
+    """Hard limit, in GiB, of each container's control group: past it the kernel kills in the container. What a GPU
+    takes of unified memory does not count there, so it is no budget: it bounds what grows beside the model. What the
+    container writes to /dev/shm, which is the host's own, counts. Left out: none."""
 
     model_mount: AbsolutePath = PurePosixPath("/root/.cache/huggingface")
     """Where the model root appears inside the containers."""
@@ -222,8 +224,15 @@ class HostPolicy(Settings):
     min_free_gib: float = Field(default=20, ge=0)
     """Space in GiB that must stay free on the file systems of Docker and archive; weights: `models.min_free_gib`."""
 
-    start_memory_gib: float = Field(default=105, ge=0)
-    """MemAvailable, in GiB, that a rank needs before it starts."""
+    needed_to_start_gib: float | None = Field(default=None, ge=0, examples=[109])
+    """MemAvailable, in GiB, that every host must have before a rank starts: with less, the gang waits, which costs no
+    attempt. Left out: the engine's budget and the recipe's `gx10.limits.budget_margin_gib`, rung by rung of its
+    fallbacks. With less the engine itself would refuse to start, so only hosts without a GPU may need less."""
+
+    @property
+    def unified_memory(self) -> bool:
+        """Whether CPU and GPU share one memory."""
+        return self.gpu == "GB10"
 
 
 class GangPolicy(Settings):

@@ -41,14 +41,18 @@ class Limits(Settings):
     speculative_tokens: Limit | None = None
     """Most speculative tokens that were validated at the served context."""
 
-    memory_gib: Limit | None = None
-    """Firm cap of the raw memory budget per host (`--gpu-memory-utilization-gb`)."""
+    budget_gib: Limit | None = None
+    """Largest memory budget per host, in GiB, that was validated: what `--gpu-memory-utilization-gb` gives, or the
+    fraction `--gpu-memory-utilization` of `total_memory_gib`."""
 
-    memory_margin_gib: Limit | None = None
-    """Least distance of the memory budget from what the tightest host shows."""
+    budget_margin_gib: Limit = Limit(
+        value=0.5, reason="closer than this to what a host shows, the driver itself runs out of memory"
+    )
+    """What must stay available on every host beside the budget, in GiB. The mod `gpu-mem-util-gb` refuses to leave
+    less, and ranks wait until budget and margin are available."""
 
-    memory_floor_gib: Limit | None = None
-    """Least memory budget per host that a fallback may go down to."""
+    budget_floor_gib: Limit | None = None
+    """Least memory budget per host, in GiB, that a fallback may go down to."""
 
 
 class ModelSource(Settings):

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from .base import Settings
 from .fields import locate
 from .problems import Problem
+from .replaced import REPLACED
 from .secrets import shown
 from .source import Tree
 
@@ -37,6 +38,8 @@ def _problem(model: type[Settings], file: str, detail: ErrorDetails) -> Problem:
     if detail["type"] == "missing":
         return Problem(file, key, "nothing", "this key must be given", f"Add it: {meaning or 'see docs/settings.md.'}")
     found = shown(key, detail["input"])
+    if detail["type"] == "extra_forbidden" and key in REPLACED:
+        return Problem(file, key, found, "this key was replaced", REPLACED[key])
     if detail["type"] == "extra_forbidden":
         known = list(holder.model_fields) if holder is not None else []
         word = key.rpartition(".")[2]

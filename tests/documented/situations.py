@@ -324,7 +324,8 @@ def killer_stopped(stage: Stage) -> None:
 RANK_ENDS = f"docker kill {RAY_CONTAINER} || true"
 memory_short = on_hosts(
     "cp -p /etc/gx10/gang.json /run/gang.json && "
-    'sed -i \'s/"memory_gib": *[0-9.]*/"memory_gib": 4000/\' /etc/gx10/gang.json; systemctl restart gx10-gang; '
+    'sed -i \'s/"needed_to_start_gib": *[0-9.]*/"needed_to_start_gib": 4000/\' /etc/gx10/gang.json; '
+    "systemctl restart gx10-gang; "
     f"{RANK_ENDS}",
     "mv /run/gang.json /etc/gx10/gang.json; systemctl restart gx10-gang",
 )

@@ -26,8 +26,8 @@ def test_a_completion_is_answered(head: Host, description: Description) -> None:
 def test_the_engine_runs_with_the_described_budget(head: Host, description: Description) -> None:
     config = ask(head, description)["cache_config"]
     assert isinstance(config, dict)
-    if description.memory_gib is not None:
-        assert float(config["gpu_memory_utilization_gb"]) == description.memory_gib
+    if description.budget_gib is not None:
+        assert float(config["gpu_memory_utilization_gb"]) == description.budget_gib
 
 
 def test_asked_features_were_wired_up(head: Host, description: Description) -> None:

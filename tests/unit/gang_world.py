@@ -38,6 +38,7 @@ class MadeHost:
         """Life by unit."""
         self.boots = 0
         self.lacks: list[str] = []
+        self.available = 111.0
         self.stubborn = False
         self.loaded_at = 0.0
         self.out_of_memory: list[str] = []
@@ -92,13 +93,14 @@ class MadeHost:
         """Boot."""
         return f"boot {self.boots}"
 
-    def memory_gib(self) -> float:
+    def available_gib(self) -> float:
         """Memory."""
-        return 100.0
+        return self.available
 
-    def needs(self) -> list[str]:
+    def needs(self, fallback: int) -> list[str]:
         """What it lacks."""
-        return self.lacks
+        needed: float = gang_agent.needed_to_start_gib(self.world.settings, fallback)
+        return self.lacks + [f"{self.available} GiB of memory are available"] * (self.available < needed)
 
     def evidence(self, _since: float) -> dict[str, Any]:
         """What is left of a life."""
@@ -184,7 +186,11 @@ CONFIG: dict[str, Any] = {
     "silence_seconds": 6, "hook": None, "ray_unit": "ray", "start_timeout_seconds": 60, "stop_timeout_seconds": 10,
     "drain_timeout_seconds": 30, "liveness": {"canary_seconds": 10, "deadline_seconds": 10, "misses": 2},
     "budget": {"attempts": 3, "stable_seconds": 10, "daily": 100, "rollback_after": 2},
-    "fallbacks": [{"name": "without MTP", "file": ""}, {"name": "four sequences", "file": ""}],
+    "needed_to_start_gib": 108.5,
+    "fallbacks": [
+        {"name": "without MTP", "file": "", "needed_to_start_gib": 108.5},
+        {"name": "four sequences", "file": "", "needed_to_start_gib": 105.5},
+    ],
     "files": ["/etc/gx10/generation.env"],
 }  # fmt: skip
 

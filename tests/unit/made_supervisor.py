@@ -57,11 +57,11 @@ class MadeHost:
         """Boot."""
         return "boot"
 
-    def memory_gib(self) -> float:
+    def available_gib(self) -> float:
         """Memory."""
         return 100.0
 
-    def needs(self) -> list[str]:
+    def needs(self, fallback: int) -> list[str]:
         """What it lacks."""
         return []
 

@@ -110,9 +110,9 @@ def test_every_limit_of_nemotron_names_its_pitfall() -> None:
         "batched_tokens": 8192,
         "sequences": 6,
         "speculative_tokens": 3,
-        "memory_gib": 110,
-        "memory_margin_gib": 0.5,
-        "memory_floor_gib": 105,
+        "budget_gib": 108,
+        "budget_margin_gib": 0.5,
+        "budget_floor_gib": 105,
     }
     assert all(len(limit.reason) > 30 for limit in values.values())
 

@@ -42,6 +42,7 @@ def test_nemotron_gives_up_in_the_order_of_the_benchmark() -> None:
         ({"without": ["--no-such"]}, "gx10.fallbacks.0.without", "nothing is given up"),
         ({"defaults": {"sequences": 2}}, "gx10.fallbacks.0.defaults.sequences", "no such placeholder"),
         ({"defaults": {"gpu_memory_gb": 104}}, "gx10.fallbacks.0.defaults", "at least 105 GiB"),
+        ({"defaults": {"gpu_memory_gb": 110}}, "defaults.gpu_memory_gb", "more than the 108 GiB validated"),
         ({"defaults": {"max_num_seqs": 9}}, "defaults.max_num_seqs", "at most 6 sequences"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -358,6 +359,17 @@ def test_a_start_that_runs_out_of_memory_goes_down_one_rung(tmp_path: Path) -> N
     world.until("serving")
     assert world.conductor.past.fallback == 0
     assert world.starts[-1][3] == 0
+
+
+def test_a_fallback_with_a_smaller_budget_starts_with_less_memory(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.hosts[WORKER].available = 106.0
+    world.pass_time(120)
+    assert world.starts == []
+    assert world.conductor.now.waiting == (f"{WORKER}: 106.0 GiB of memory are available",)
+    world.conductor.past = replace(world.conductor.past, fallback=2)
+    world.until("serving")
+    assert world.starts[-1][3] == 2
 
 
 def test_a_death_while_serving_gives_nothing_up(world: World) -> None:

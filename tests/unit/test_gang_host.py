@@ -146,16 +146,29 @@ def test_a_start_names_the_life_in_environment_and_journal(tmp_path: Path, monke
     monkeypatch.setattr(gang_agent, "systemctl", lambda *words, **_: asked.append(" ".join(words)))
     rung = tmp_path / "fallback-1.conf"
     rung.write_text("[Service]\nExecStart=\n")
-    host = gang_agent.Host({**CONFIG, "engine_unit": "engine", "fallbacks": [{"name": "x", "file": str(rung)}]})
+    fallbacks = [{"name": "x", "file": str(rung), "needed_to_start_gib": 105.5}]
+    host = gang_agent.Host({**CONFIG, "engine_unit": "engine", "fallbacks": fallbacks})
     host.start("engine", Life.parse(f"{G1}.12"), "gx10-1/engine", 1)
     text = (tmp_path / "engine.d/50-life.conf").read_text()
     assert "Environment=GX10_LIFE=12\n" in text
+    assert "Environment=GX10_NEEDED_TO_START_GIB=105.5\n" in text
     assert f"LogExtraFields=GX10_GENERATION={G1}\n" in text
     assert "LogExtraFields=GX10_RANK=gx10-1/engine\n" in text
     assert (tmp_path / "engine.d/60-fallback.conf").read_text() == rung.read_text()
     assert asked == ["daemon-reload", "reset-failed -- engine", "start --no-block -- engine"]
     host.start("engine", Life.parse(f"{G1}.13"), "gx10-1/engine", 0)
     assert not (tmp_path / "engine.d/60-fallback.conf").exists()
+    assert "Environment=GX10_NEEDED_TO_START_GIB=108.5\n" in (tmp_path / "engine.d/50-life.conf").read_text()
+
+
+def test_a_rank_waits_for_what_its_rung_needs_and_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {**CONFIG, "host": "gx10-1", "hosts": {}, "address": "127.0.0.1", "image": "vllm-node:1"}
+    monkeypatch.setattr(gang_agent, "docker_answers", lambda _: 200)
+    host = gang_agent.Host(config)
+    for available, rungs in ((108.4, {2}), (108.5, {0, 1, 2}), (105.4, set())):
+        monkeypatch.setattr(gang_agent.rank_gate, "available_gib", lambda available=available: available)
+        assert {rung for rung in range(3) if not host.needs(rung)} == rungs
+    assert host.needs(9) == ["105.4 GiB of memory are available, a rank needs 105.5"], "of a rung not known here yet"
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ REPORT: dict[str, Any] = {
     "wire": 1, "key": f"{G1}.1 run", "boot": "boot", "time": 1.0, "age": 0, "described": G1, "kept": G1,
     "kept_for": {"head": "gx10-1", "hosts": {"gx10-1": HEAD}}, "lives": [], "idle": False,
     "started": {"life": f"{G1}.1", "parts": ["ray"], "since": 1}, "parts": {"ray": {"state": "active"}},
-    "memory_gib": 1, "needs": [], "leaving": False, "foreign": [], "malformed": [], "faults": [],
+    "available_gib": 1, "needs": [], "leaving": False, "foreign": [], "malformed": [], "faults": [],
     "evidence": {"life": f"{G1}.1", "ended": {}, "kernel": [], "out_of_memory": [], "telling": {}, "logs": {}},
 }  # fmt: skip
 RAW = [

@@ -113,7 +113,7 @@ def test_gang_gate_tells_why_ray_does_not_answer(ray: Callable[[str], dict[str, 
 def test_rank_gate_opens_on_a_host_that_can_carry_a_rank() -> None:
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
-        words = ("--address", "127.0.0.1", "--memory-gib", 0.01, "--seconds", 10, "--head", address)
+        words = ("--address", "127.0.0.1", "--needed-to-start-gib", 0.01, "--seconds", 10, "--head", address)
         done = run("rank-gate", *words)
     assert done.returncode == 0, done.stderr
 
@@ -123,7 +123,10 @@ def test_rank_gate_opens_on_a_host_that_can_carry_a_rank() -> None:
     [
         (("--address", "192.0.2.1"), "fabric address 192.0.2.1 is not up: is the cable in"),
         (("--address", "2001:db8::1"), "fabric address 2001:db8::1 is not up"),
-        (("--address", "127.0.0.1", "--memory-gib", 10**6), "a rank needs 1e+06: an older rank still holds it"),
+        (
+            ("--address", "127.0.0.1", "--needed-to-start-gib", 10**6),
+            "a rank needs 1e+06: an older rank still holds it",
+        ),
         (("--address", "127.0.0.1", "--head", "127.0.0.1:1"), "the Ray head does not answer at 127.0.0.1:1"),
     ],
     ids=["no address", "no IPv6 address", "no memory", "no head"],

@@ -72,7 +72,7 @@ REPORTS = st.builds(
     Report, key=KEYS, boot=WORDS, time=MOMENTS, age=SECONDS, described=GENERATIONS | st.none(),
     kept=GENERATIONS | st.none(), kept_for=MEMBERSHIPS | st.none(), lives=st.lists(TEXTS, max_size=4).map(tuple),
     idle=st.booleans(), started=st.builds(Started, life=LIVES | st.none(), parts=PARTS, since=MOMENTS),
-    parts=st.dictionaries(BY_PART, STATES), memory_gib=st.floats(0, 1000),
+    parts=st.dictionaries(BY_PART, STATES), available_gib=st.floats(0, 1000),
     needs=st.lists(TEXTS, max_size=4).map(tuple), leaving=st.booleans(),
     foreign=st.lists(
         st.builds(
@@ -95,7 +95,7 @@ STOP: dict[str, Any] = {"wire": 1, "key": " stop", "cluster": "four", "head": "g
 RUN: dict[str, Any] = {**STOP, "key": f"{G}.1 run", "want": "run", "life": f"{G}.1", "parts": ["ray"]}
 REPORT: dict[str, Any] = {
     "wire": 1, "key": "", "boot": "b", "time": 1, "idle": True, "started": {"life": "", "parts": []},
-    "parts": {"ray": {"state": "down"}}, "memory_gib": 1.5,
+    "parts": {"ray": {"state": "down"}}, "available_gib": 1.5,
 }  # fmt: skip
 
 
@@ -231,7 +231,7 @@ def test_reports_of_before_there_was_a_version_are_understood_and_understand_the
         "lives": [f"{G}.1"], "idle": False, "started": {"life": f"{G}.1", "parts": ["ray"], "since": 1.0},
         "parts": {"ray": {"state": "dead", "sub": "failed", "Result": "signal", "ExecMainCode": "2",
                           "ExecMainStatus": "9", "when": 3.5}},
-        "memory_gib": 1.0, "needs": [], "leaving": False, "foreign": [],
+        "available_gib": 1.0, "needs": [], "leaving": False, "foreign": [],
         "evidence": {"life": f"{G}.1", "ended": {}, "kernel": [[1.5, "tab\there\u001b[0m"]], "out_of_memory": [],
                      "telling": {"ray": []}, "logs": {"ray": [[1.5, "\ud800"]]}, "memory": "MemAvailable: 1 kB"},
     }  # fmt: skip

@@ -77,7 +77,7 @@ def of_all(description: Description) -> dict[str, Any]:
         "generation_label": units.GENERATION_LABEL,
         "engine_url": description.local_url,
         "served_name": description.served_name,
-        "memory_gib": description.memory_gib,
+        "budget_gib": description.budget_gib,
     }
 
 

@@ -8,13 +8,12 @@ from typing import Any
 from gx10.settings import Cluster, Problem
 from gx10.settings.recipe import Limit
 
+from ..memory import budget, budget_and_margin_gib
 from .subject import Served
 
 #: What vLLM 0.22.1 takes for an API server on a GPU of 70 GiB or more where the flag is left out.
 DEFAULT_SEQUENCES = 1024
 DEFAULT_BATCHED_TOKENS = 8192
-DEFAULT_MEMORY_FRACTION = 0.92
-GIB = 2**30
 
 #: Flags whose value is above zero, which vLLM checks only after its workers have started.
 POSITIVE = (
@@ -59,44 +58,66 @@ def _positive(served: Served) -> Iterator[Problem]:
         yield served.problem("gpu_memory_utilization", rule, "Give GiB with --gpu-memory-utilization-gb instead.")
 
 
-def memory_problems(served: Served, cluster: Cluster) -> Iterator[Problem]:
-    """A memory budget over the firm cap, or too near to what the tightest host shows."""
-    limits = served.recipe.gx10.limits
-    dest, budget, where = _budget(served, cluster)
-    if budget is None or served.command.faulty("gpu_memory_utilization_gb", dest):
+def budget_problems(served: Served, cluster: Cluster) -> Iterator[Problem]:
+    """A memory budget over what was validated, or too near to what a host shows."""
+    if served.command.faulty("gpu_memory_utilization_gb", "gpu_memory_utilization", "kv_cache_memory_bytes"):
         return
-    cap, margin = limits.memory_gib, limits.memory_margin_gib
-    if cap is not None and budget > cap.value:
+    budgets = {name: given for name, host in cluster.hosts.items() if (given := budget(served.command, host))}
+    if not budgets:
+        return
+    limit, margin = served.recipe.gx10.limits.budget_gib, served.recipe.gx10.limits.budget_margin_gib
+    largest = max(budgets.values(), key=lambda given: given.gib)
+    if limit is not None and largest.gib > limit.value:
         yield served.problem(
-            dest,
-            f"{where}{budget:g} GiB is over the firm cap of {cap.value:g} GiB",
-            f"Ask for at most {cap.value:g} GiB with --gpu-memory-utilization-gb.",
-            cap.reason,
+            largest.dest,
+            f"{largest.origin}{largest.gib:g} GiB is more than the {limit.value:g} GiB validated for this model",
+            f"Ask for at most {limit.value:g} GiB with --gpu-memory-utilization-gb.",
+            limit.reason,
         )
-    name, host = min(cluster.hosts.items(), key=lambda item: item[1].visible_memory_gib)
-    distance = margin.value if margin is not None else 0.0
-    if budget > host.visible_memory_gib - distance:
+    name = min(budgets, key=lambda host: cluster.hosts[host].visible_memory_gib - budgets[host].gib)
+    tightest, visible = budgets[name], cluster.hosts[name].visible_memory_gib
+    if tightest.gib > visible - margin.value:
         yield served.problem(
-            dest,
-            f"{where}{budget:g} GiB is not {distance:g} GiB below the {host.visible_memory_gib:g} GiB that {name}, the "
-            "tightest host, shows",
-            f"Ask for at most {host.visible_memory_gib - distance:g} GiB with --gpu-memory-utilization-gb.",
-            margin.reason if margin is not None else "the driver itself runs out of memory",
+            tightest.dest,
+            f"{tightest.origin}{tightest.gib:g} GiB is not {margin.value:g} GiB below the {visible:g} GiB that {name}, "
+            "the tightest host, shows",
+            f"Ask for at most {visible - margin.value:g} GiB with --gpu-memory-utilization-gb.",
+            margin.reason,
         )
 
 
-def _budget(served: Served, cluster: Cluster) -> tuple[str, float | None, str]:
-    """The flag that sets the memory budget, the budget in GiB on the largest host, and how it comes about."""
-    command = served.command
-    if "kv_cache_memory_bytes" in command:
-        size = command.value("kv_cache_memory_bytes")
-        return "kv_cache_memory_bytes", size / GIB if size else None, "the KV cache alone, "
-    if "gpu_memory_utilization_gb" in command:
-        return "gpu_memory_utilization_gb", command.value("gpu_memory_utilization_gb"), ""
-    fraction = command.value("gpu_memory_utilization", DEFAULT_MEMORY_FRACTION)
-    total = max(host.total_memory_gib for host in cluster.hosts.values())
-    origin = "" if "gpu_memory_utilization" in command else "vLLM's default, "
-    return "gpu_memory_utilization", fraction * total, f"{origin}{fraction:g} of {total:g} GiB, is a budget of which "
+def memory_problems(served: Served, cluster: Cluster, cluster_file: str) -> Iterator[Problem]:
+    """A budget that cannot be, or what the cluster file sets beside it: when a rank starts, and Ray's object store."""
+    problems = tuple(budget_problems(served, cluster))
+    yield from problems
+    if problems or not cluster.host.unified_memory:
+        return
+    yield from _start(served, cluster, cluster_file)
+    yield from _object_store(served, cluster, cluster_file)
+
+
+def _start(served: Served, cluster: Cluster, file: str) -> Iterator[Problem]:
+    needed, limits = cluster.host.needed_to_start_gib, served.recipe.gx10.limits
+    if needed is None or cluster.container.runtime is None:  # without a GPU the engine takes no budget
+        return
+    least = max(budget_and_margin_gib(served.command, limits, host) for host in cluster.hosts.values())
+    if needed < least:
+        margin = limits.budget_margin_gib.value
+        rule = f"the engine takes {least - margin:g} GiB, leaves {margin:g}, and does not start where less is there"
+        remedy = f"Write {least:g} or more, or leave it out: then it follows from the budget."
+        yield Problem(file, "host.needed_to_start_gib", f"{needed:g}", rule, remedy, "each such start costs an attempt")
+
+
+def _object_store(served: Served, cluster: Cluster, file: str) -> Iterator[Problem]:
+    store = cluster.ray.object_store_gib
+    for name, host in cluster.hosts.items():
+        given = budget(served.command, host)
+        if given is not None and given.gib + store > host.visible_memory_gib:
+            visible, left = host.visible_memory_gib, host.visible_memory_gib - given.gib
+            rule = f"beside the engine's budget of {given.gib:g} GiB {name} has {left:.2f} of its {visible:g} GiB left"
+            remedy = f"Write {min(left, 1):.2g}: the engine hardly uses it."
+            yield Problem(file, "ray.object_store_gib", f"{store:g}", rule, remedy)
+            return
 
 
 def _context(served: Served, limit: Limit | None) -> Iterator[Problem]:

@@ -214,11 +214,13 @@ def _inside(path: PurePosixPath, above: PurePosixPath) -> bool:
 
 def _memory(cluster: Cluster, file: str) -> Iterator[Problem]:
     name, host = min(cluster.hosts.items(), key=lambda item: item[1].visible_memory_gib)
-    if cluster.host.start_memory_gib > host.visible_memory_gib:
+    needed, cap = cluster.host.needed_to_start_gib, cluster.container.memory_cap_gib
+    if needed is not None and needed > host.visible_memory_gib:
         rule = f"{name} shows {host.visible_memory_gib:g} GiB in all, so its rank would never start"
         remedy = f"Write less than {host.visible_memory_gib:g}."
-        yield Problem(file, "host.start_memory_gib", f"{cluster.host.start_memory_gib:g}", rule, remedy)
-    if cluster.ray.object_store_gib > cluster.container.shm_gib:
-        rule = f"it must fit into /dev/shm, which is container.shm_gib = {cluster.container.shm_gib:g}"
-        found = f"{cluster.ray.object_store_gib:g}"
-        yield Problem(file, "ray.object_store_gib", found, rule, "Write 1: the engine hardly uses it.")
+        yield Problem(file, "host.needed_to_start_gib", f"{needed:g}", rule, remedy)
+    store = cluster.ray.object_store_gib
+    if cap is not None and cap <= store:
+        rule = f"Ray's object store alone may take {store:g} GiB of it (ray.object_store_gib)"
+        remedy = f"Write more than {store:g}, with room for what Ray and the engine take themselves."
+        yield Problem(file, "container.memory_cap_gib", f"{cap:g}", rule, remedy)

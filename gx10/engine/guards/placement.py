@@ -26,7 +26,7 @@ def placement_problems(served: Served, cluster: Cluster, cluster_file: str) -> I
     yield from _executor(served, cluster)
     yield from _port(served, cluster)
     yield from _weights(served, cluster)
-    yield from memory_problems(served, cluster)
+    yield from memory_problems(served, cluster, cluster_file)
     yield from kernel_problems(served, cluster)
 
 

@@ -281,7 +281,7 @@ class Report:
     """Whether no rank is left, and every unit is down."""
     started: Started
     parts: Mapping[Part, PartState]
-    memory_gib: Annotated[float, Between(0, 10**6)]
+    available_gib: Annotated[float, Between(0, 10**6)]
     needs: Annotated[tuple[Sentence, ...], AtMost(MOST_NEEDS)] = ()
     """What a rank would lack there now."""
     leaving: bool = False

@@ -88,6 +88,14 @@ def docker_answers(path: str, seconds: float = 5) -> int:
         return 0
 
 
+def needed_to_start_gib(config: Mapping[str, Any], fallback: int) -> float:
+    """Memory that must be available before a rank starts with a rung of the fallbacks, or with none.
+
+    The head may know of more rungs than a host that a deploy has not reached yet: there the last one counts.
+    """
+    return float([config, *config["fallbacks"]][: fallback + 1][-1]["needed_to_start_gib"])
+
+
 class Host:
     """This host as it is; the one place that touches it, so that tests can put another in its place."""
 
@@ -109,6 +117,7 @@ class Host:
         """Start a unit in a life, whose name its processes and log lines carry."""
         fields = {"GX10_GENERATION": life.generation, "GX10_LIFE": life.number, "GX10_RANK": rank}
         lines = ["[Service]", f"Environment=GX10_LIFE={life.number}"]
+        lines += [f"Environment=GX10_NEEDED_TO_START_GIB={needed_to_start_gib(self.config, fallback):g}"]
         lines += [f"LogExtraFields={name}={value}" for name, value in fields.items()]
         directory = DROP_INS / f"{unit}.d"
         directory.mkdir(parents=True, exist_ok=True)
@@ -147,18 +156,18 @@ class Host:
         """What tells this boot from the next."""
         return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
-    def memory_gib(self) -> float:
+    def available_gib(self) -> float:
         """Memory that is available."""
         return rank_gate.available_gib()
 
-    def needs(self) -> list[str]:
+    def needs(self, fallback: int) -> list[str]:
         """What a rank would lack here now, as sentences."""
         config = self.config
         lacks = []
         if not rank_gate.address_is_up(config["address"]):
             lacks.append(f"fabric address {config['address']} is not up")
-        if (have := self.memory_gib()) < config["memory_gib"]:
-            lacks.append(f"{have:.1f} GiB of memory are available, a rank needs {config['memory_gib']:g}")
+        if (have := self.available_gib()) < (needed := needed_to_start_gib(config, fallback)):
+            lacks.append(f"{have:.1f} GiB of memory are available, a rank needs {needed:g}")
         status = docker_answers(f"/images/{config['image']}/json")
         if status != 200:
             lacks.append("Docker does not answer" if not status else f"image {config['image']} is missing")
@@ -295,6 +304,7 @@ class Agent:
         """How the host stands, under the order it was brought to."""
         units = self._units(order)
         idle = not lives and all(_is_down(units.get(unit, {})) for unit in self.parts.values())
+        waits = idle and order.want == "stop" and not self.nobodys
         return Report(
             key=key,
             boot=self.host.boot(),
@@ -306,8 +316,8 @@ class Agent:
             idle=idle,
             started=self.started,
             parts={part: self._part(part, units.get(unit, {})) for part, unit in self.parts.items()},
-            memory_gib=round(self.host.memory_gib(), 1),
-            needs=tuple(self.host.needs()[:MOST_NEEDS]) if idle and order.want == "stop" and not self.nobodys else (),
+            available_gib=round(self.host.available_gib(), 1),
+            needs=tuple(self.host.needs(order.fallback)[:MOST_NEEDS]) if waits else (),
             leaving=self.leaving,
             foreign=self.allegiance.foreign(),
             malformed=self.nonsense.heard(),

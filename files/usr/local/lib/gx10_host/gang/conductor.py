@@ -131,7 +131,9 @@ class Conductor:
         if now.phase == "ending" and now.planned and not now.engine_gone:
             return dataclasses.replace(order, parts=("ray",))
         kill_after = self.config["stop_timeout_seconds"] if now.planned else KILL_SECONDS
-        return dataclasses.replace(order, want="stop", fault=now.planned is False, kill_after=kill_after)
+        # What is to start next decides how much memory it waits for.
+        fallback, fault = self.past.fallback, now.planned is False
+        return dataclasses.replace(order, want="stop", fault=fault, fallback=fallback, kill_after=kill_after)
 
     # What is known
 
@@ -651,6 +653,6 @@ def _changes(was: Membership | None, now: Membership) -> str:
 
 def _short(report: Report | None) -> dict[str, Any]:
     """Of a report what status shows."""
-    keys = ("described", "kept", "lives", "idle", "parts", "memory_gib", "needs", "leaving")
+    keys = ("described", "kept", "lives", "idle", "parts", "available_gib", "needs", "leaving")
     document = plain(report) if report else {}
     return {key: document[key] for key in keys if key in document}

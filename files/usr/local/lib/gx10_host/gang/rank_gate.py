@@ -1,6 +1,6 @@
 """Waits until this host can carry a rank: its fabric address is up, memory is free, and a worker's head answers.
 
-rank_gate.py --address A --memory-gib N --seconds S [--head ADDRESS:PORT] [--drop-page-cache]
+rank_gate.py --address A --needed-to-start-gib N --seconds S [--head ADDRESS:PORT] [--drop-page-cache]
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def missing(arguments: argparse.Namespace) -> str:
     """The first thing that is not ready yet, as a sentence; nothing when all is."""
     if not address_is_up(arguments.address):
         return f"fabric address {arguments.address} is not up: is the cable in and the link configured?"
-    if (have := available_gib()) < arguments.memory_gib:
-        needs = f"a rank needs {arguments.memory_gib:g}: an older rank still holds it"
+    if (have := available_gib()) < arguments.needed_to_start_gib:
+        needs = f"a rank needs {arguments.needed_to_start_gib:g}: an older rank still holds it"
         return f"{have:.1f} GiB of memory are available, {needs}."
     if arguments.head and not answers(arguments.head):
         return f"the Ray head does not answer at {arguments.head}: ray-head.service there is not up yet."
@@ -79,7 +79,7 @@ def drop_page_cache() -> None:
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--address", required=True)
-    parser.add_argument("--memory-gib", type=float, default=0)
+    parser.add_argument("--needed-to-start-gib", type=float, default=0)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--head", default="")
     parser.add_argument("--drop-page-cache", action="store_true")

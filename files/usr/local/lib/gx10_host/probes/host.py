@@ -76,10 +76,10 @@ def addresses() -> dict[str, list[str]]:
     }
 
 
-def memory_available() -> int:
+def memory_total_gib() -> float:
     for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) / 2**20
     return 0
 
 
@@ -93,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
                 "python": list(sys.version_info[:2]),
                 "root": os.geteuid() == 0,
                 "clock": time.time(),
-                "memory_available": memory_available(),
+                "memory_total_gib": memory_total_gib(),
                 "docker": daemon,
                 "free": {name: free_bytes(name) for name in [*asked["paths"], daemon.get("root", "/var/lib/docker")]},
                 "addresses": addresses(),
