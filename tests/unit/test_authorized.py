@@ -17,10 +17,9 @@ from gx10.described.authorized import described_line, key_of, settled
 from gx10.described.description import describe
 from gx10.described.watch_files import watch_question
 from gx10.operations import watch
-from gx10.probes import writer_words
+from gx10.probes import probe_words, writer_words
 
 from .host_side import Code, elsewhere
-from .test_probes import ask
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 KEY = "ssh-ed25519 AAAAnew gx10-reconcile@lab"
@@ -91,13 +90,26 @@ def test_a_line_that_stands_twice_becomes_one() -> None:
     assert (change.removed, change.added, bool(change.findings)) == ((LINE,), LINE, True)
 
 
-def put(home: Path, **told: Any) -> bytes:  # noqa: ANN401 - JSON
-    """Run the host's program on a home; returns what stands there."""
-    user = {"pw_dir": str(home), "pw_uid": os.getuid(), "pw_gid": os.getgid()}
+def at_home(home: Path, words: list[str]) -> list[str]:
+    """A command for a host, run here, where every user lives in a home that a test names."""
+    user = {"pw_dir": str(home), "pw_uid": os.getuid(), "pw_gid": os.getgid(), "pw_shell": "/bin/sh"}
     found = Code(f"lambda _: __import__('types').SimpleNamespace(**{user!r})")
-    words = [sys.executable, *elsewhere(writer_words("key"), "pwd", getpwnam=found)]
+    return [sys.executable, *elsewhere(words, "pwd", getpwnam=found)]
+
+
+def put(home: Path, **told: Any) -> bytes:  # noqa: ANN401 - JSON
+    """Run the writer on a home; returns what stands there."""
+    words = at_home(home, writer_words("key"))
     subprocess.run(words, input=json.dumps({"login": ME, **told}), text=True, check=True, timeout=60)
     return (home / ".ssh/authorized_keys").read_bytes()
+
+
+def lines_of(home: Path) -> list[str]:
+    """What the probe tells of a home."""
+    asked: dict[str, object] = {"user": ME, "key": str(home / "key"), "environment": "", "project": "", "login": ME}
+    words = at_home(home, probe_words("watch", asked))
+    lines: list[str] = json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)["authorized"]
+    return lines
 
 
 @pytest.mark.parametrize("end", ["\n", "", "\n\n"])
@@ -107,41 +119,12 @@ def test_lines_of_others_stay_byte_for_byte(tmp_path: Path, end: str) -> None:
     before = b"\xff odd\r\n" + "\n".join(OWNERS).encode() + end.encode()
     keys.write_bytes(before)
     keys.chmod(0o640)
-    lines = ask("watch", question(tmp_path))["authorized"]
-    change = settled(lines, LINE)  # type: ignore[arg-type]
+    change = settled(lines_of(tmp_path), LINE)
     after = put(tmp_path, remove=change.removed, add=change.added)
     assert after == before + (b"" if end else b"\n") + LINE.encode() + b"\n"
     assert keys.stat().st_mode & 0o777 == 0o640
-    assert settled(ask("watch", question(tmp_path))["authorized"], LINE).findings == ()  # type: ignore[arg-type]
+    assert settled(lines_of(tmp_path), LINE).findings == ()
     assert put(tmp_path, remove=[LINE], add=None) == before + (b"" if end else b"\n")
-
-
-def question(home: Path) -> dict[str, object]:
-    """What a host is asked, of another home than the user's own."""
-    asked: dict[str, object] = {"user": ME, "key": str(home / "key"), "environment": "", "project": ""}
-    return {**asked, "login": ME, "home": str(home)}
-
-
-@pytest.fixture(autouse=True)
-def home_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The probe looks into the home that a test names."""
-    from gx10 import probes  # noqa: PLC0415 - patched
-
-    def closure(project: Path, module: str) -> dict[str, str]:
-        texts = real(project, module)
-        return {
-            file: text.replace(
-                "pwd.getpwnam(login).pw_dir", 'str(json.loads(__import__("sys").argv[1]).get("home", ""))'
-            )
-            if file == "gx10_host/probes/watch.py"
-            else text
-            for file, text in texts.items()
-        }
-
-    real = probes.closure
-    monkeypatch.setattr(probes, "closure", closure)
-    probes.carried.cache_clear()
-    monkeypatch.setattr(probes, "carried", probes.carried.__wrapped__)
 
 
 class RefusedError(Exception):
