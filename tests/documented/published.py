@@ -26,10 +26,17 @@ situations; {off} cannot be typed on the lab.
 
 *Status* is the exit status, *seconds* are of the lab, *commit* is what was typed there. {open}
 """
-NO_OUTCOME = "-"
+LINES_HEAD = """
+## Lines alone
+
+Situations in which a page has nobody type anything: it quotes what a program says there, and those lines were printed.
+"""
+NOT_TYPED_HEAD = "## Not typed"
+NO_OUTCOME, SHOWN = "-", "shown"
 COLUMNS = ("page", "section", "typed", "situation", "status", "seconds", "commit")
+LINES_COLUMNS = ("page", "situation", "lines", "seconds", "commit")
 Key = tuple[str, str, str, str]
-"""Page, section, command and situation."""
+"""Page, section, command and situation; section and command are empty for a situation whose lines alone are held."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,18 @@ def key(scenario: Scenario, step: Typed) -> Key:
     return scenario.page, step.heading, step.command, scenario.situation
 
 
+def lines_key(scenario: Scenario) -> Key:
+    """What names the row of a situation whose lines alone are held."""
+    return scenario.page, "", "", scenario.situation
+
+
 def keys(scenarios: Iterable[Scenario] = SCENARIOS) -> Iterator[Key]:
     """Every row that the page has, in the order in which commands are typed; a command typed again is one row."""
-    yield from dict.fromkeys(key(scenario, step) for scenario in scenarios for step in scenario.typed)
+    yield from dict.fromkeys(row for scenario in scenarios for row in _keys(scenario))
+
+
+def _keys(scenario: Scenario) -> Iterable[Key]:
+    return [key(scenario, step) for step in scenario.typed] or [lines_key(scenario)]
 
 
 def page(outcomes: Mapping[Key, Outcome]) -> str:
@@ -62,10 +78,17 @@ def page(outcomes: Mapping[Key, Outcome]) -> str:
     text = HEAD.format(count=len(every) - left, situations=len(SCENARIOS), off=left, open=told)
     lines = [text, _cells(*COLUMNS), _cells(*["---"] * len(COLUMNS))]
     lines += [
-        _cells(name[0], name[1], f"`{name[2]}`", name[3], outcome.status, outcome.seconds, outcome.commit)
-        for name, outcome in rows
+        _cells(document, section, f"`{command}`", situation, outcome.status, outcome.seconds, outcome.commit)
+        for (document, section, command, situation), outcome in rows
+        if command
     ]
-    lines += ["", "## Not typed", "", "| page | command | why |", "| --- | --- | --- |"]
+    lines += [LINES_HEAD, _cells(*LINES_COLUMNS), _cells(*["---"] * len(LINES_COLUMNS))]
+    lines += [
+        _cells(document, situation, outcome.status, outcome.seconds, outcome.commit)
+        for (document, _, command, situation), outcome in rows
+        if not command
+    ]
+    lines += ["", NOT_TYPED_HEAD, "", "| page | command | why |", "| --- | --- | --- |"]
     lines += [_cells(one.page, f"`{one.command}`", one.reason) for one in NOT_TYPED]
     return "\n".join(lines) + "\n"
 
@@ -73,10 +96,12 @@ def page(outcomes: Mapping[Key, Outcome]) -> str:
 def published(text: str) -> dict[Key, Outcome]:
     """What a page says of each row."""
     found = {}
-    for line in text.partition("## Not typed")[0].splitlines():
+    for line in text.partition(NOT_TYPED_HEAD)[0].splitlines():
         cells = [cell.replace("\\|", "|") for cell in re.split(r" \| ", line.removeprefix("| ").removesuffix(" |"))]
         if len(cells) == len(COLUMNS) and cells[2].startswith("`"):
             found[cells[0], cells[1], cells[2].strip("`"), cells[3]] = Outcome(*cells[4:])
+        elif len(cells) == len(LINES_COLUMNS) and cells[0].endswith(".md"):
+            found[cells[0], "", "", cells[1]] = Outcome(*cells[2:])
     return found
 
 

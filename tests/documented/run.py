@@ -11,14 +11,16 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from gx10.lab.errors import LabError
 from gx10.settings import PROJECT
 
+from .case import Scenario
 from .cases import SCENARIOS
-from .play import played
-from .published import PAGE, Outcome, key, keys, page, published
+from .play import Row, played
+from .published import PAGE, SHOWN, Key, Outcome, key, keys, lines_key, page, published
 
 
 def main() -> None:
@@ -37,20 +39,25 @@ def main() -> None:
     for scenario in wanted:
         print(scenario.name, flush=True)
         with tempfile.TemporaryDirectory() as state:
+            started = time.monotonic()
+            ended: dict[Key, Outcome] = {}
             try:
-                rows = played(scenario, Path(state))
+                ended = _outcomes(scenario, played(scenario, Path(state)), started)
             except (AssertionError, LabError, subprocess.SubprocessError) as fault:
                 failures += 1
-                rows = []
                 print(f"  {fault}", flush=True)
         outcomes = published(PAGE.read_text(encoding="utf-8"))
         outcomes |= dict.fromkeys(keys([scenario]), Outcome())
-        outcomes |= {
-            key(scenario, step): Outcome(str(status), f"{seconds:.1f}", _commit()) for step, status, seconds in rows
-        }
-        PAGE.write_text(page(outcomes), encoding="utf-8")
+        PAGE.write_text(page(outcomes | ended), encoding="utf-8")
     print(f"{len(wanted) - failures} of {len(wanted)} situations are as their pages say")
     sys.exit(int(failures > 0))
+
+
+def _outcomes(scenario: Scenario, rows: list[Row], started: float) -> dict[Key, Outcome]:
+    commit = _commit()
+    if not scenario.typed:
+        return {lines_key(scenario): Outcome(SHOWN, f"{time.monotonic() - started:.1f}", commit)}
+    return {key(scenario, step): Outcome(str(status), f"{seconds:.1f}", commit) for step, status, seconds in rows}
 
 
 def _commit() -> str:

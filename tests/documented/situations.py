@@ -400,7 +400,7 @@ def restart_due(stage: Stage) -> Iterator[None]:
 def window_about_to_close(stage: Stage) -> Iterator[None]:
     """A restart is due, and the window closes before it could be done."""
     zone = describe("lab").cluster.reconcile.zone
-    end = f"{datetime.now(zone) + timedelta(minutes=4):%H:%M}"
+    end = f"{datetime.now(zone) + timedelta(minutes=9):%H:%M}"
     changes = (
         ("ray:\n", f"ray:\n  environment: {{{FLAG}: moved}}\n"),
         ('window: {start: "00:00", end: "23:59"', f'window: {{start: "00:00", end: "{end}"'),
@@ -580,8 +580,8 @@ def foreign_head(stage: Stage) -> Iterator[Mapping[str, str]]:
 
 
 def foreign_orders(stage: Stage) -> None:
-    """Wait until the head speaks of it."""
-    stage.until("gx10 why", "foreign head")
+    """Wait until the head speaks of it, and waits for the host that does not obey it."""
+    stage.until("gx10 status", "obeys gx10-2 .* foreign head")
 
 
 # Checkouts.
