@@ -16,9 +16,9 @@ def absent(words: tuple[str, ...]) -> None:
 
 lab: click.Command = absent
 try:
-    from gx10.lab import commands
+    import gx10.lab.commands as verbs
 
-    lab = commands.lab
+    lab = verbs.lab
 except ModuleNotFoundError as missing:
     if not (missing.name or "").startswith("gx10.lab"):
         raise

@@ -6,6 +6,8 @@
 
 Sources: nft in an empty network namespace, `docker ps`, `systemctl show`, the directories that systemd reads, /proc,
 /run, /proc/driver, uname.
+
+In one file because it is one look at one moment: what runs is held against what the same look read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """What each thing in the model root is, what of it may go and why, and what stays whatever else is said of it.
 
 What no rule can name is reported, and stays as well.
+
+In one file because the rules are asked in their order, and each relies on those before it.
 """
 
 from __future__ import annotations
