@@ -12,7 +12,6 @@ archives of all these.
 
 from __future__ import annotations
 
-import argparse
 import json
 import pathlib
 import shutil
@@ -173,6 +172,8 @@ def to_free() -> str:
 
 
 def main(argv: Sequence[str]) -> int:
+    import argparse  # A probe uses this module as well, and starts quicker without.
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("plan", "clean", "used", "room"))
     parser.add_argument("--policy", default=str(POLICY))

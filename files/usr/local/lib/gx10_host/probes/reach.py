@@ -10,10 +10,9 @@ import json
 import pathlib
 import time
 from collections.abc import Sequence
-from typing import Any
 
 
-def read(name: str) -> Any:
+def read(name: str) -> object:
     try:
         return json.loads(pathlib.Path(name).read_text())
     except FileNotFoundError:
