@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from gx10_host.gang import agent as gang_agent
+from gx10_host.wire import Life
 
 from gx10.described.containers import described_containers
 from gx10.described.description import describe
@@ -255,13 +256,14 @@ def test_a_supervisor_of_an_earlier_version_is_replaced_and_its_rank_goes_on(wor
 def test_what_the_supervisor_writes_for_a_life_is_nobodys_addition(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    config = {"engine_unit": ENGINE_UNIT, "fallbacks": [{"name": "less", "file": str(tmp_path / "less")}]}
+    fallbacks = [{"name": "less", "file": str(tmp_path / "less"), "needed_to_start_gib": 1}]
+    config = {"engine_unit": ENGINE_UNIT, "fallbacks": fallbacks}
     (tmp_path / "less").touch()
     monkeypatch.setattr(gang_agent, "DROP_INS", tmp_path / "run")
     monkeypatch.setattr(gang_agent, "systemctl", lambda *_, **__: "")
     for host in DESCRIBED.cluster.hosts:
         for unit in gang_units(DESCRIBED.cluster, host)[:-1]:
-            gang_agent.Host(config).start(unit, "abcd.7", f"{host}/part", 1)
+            gang_agent.Host(config).start(unit, Life.parse("0123456789abcdef.7"), f"{host}/part", 1)
         wrote = {str(path).removeprefix(str(tmp_path / "run")) for path in (tmp_path / "run").rglob("*.conf")}
         assert {f"/run/systemd/system{path}" for path in wrote} == set(supervisor_drop_ins(DESCRIBED.cluster, host))
         shutil.rmtree(tmp_path / "run")

@@ -37,6 +37,7 @@ from gx10_host.wire import (
     Started,
     Sworn,
 )
+from gx10_host.write.whole import write_whole
 
 from . import evidence as gang_evidence
 from . import kept as gang_kept
@@ -424,9 +425,7 @@ class Agent:
         self.started = started
         try:
             self.state_path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self.state_path.with_suffix(".new")
-            partial.write_bytes(checked.to_bytes(started))
-            partial.replace(self.state_path)
+            write_whole(self.state_path, checked.to_bytes(started), synced=False)
         except OSError as error:
             # A supervisor that is started anew then has no rank of this life, which ends it: safe, and rare.
             self.tell(f"gang: {self.state_path} cannot be written: {error}")

@@ -25,6 +25,7 @@ from typing import Any
 
 from gx10_host.exits import INTERRUPTED, LATE, OTHERWISE
 from gx10_host.wire import Life
+from gx10_host.write.whole import write_whole
 
 WISH = pathlib.Path("/var/lib/gx10/gang/wish.json")
 PICTURE = pathlib.Path("/run/gx10/gang.json")
@@ -48,9 +49,7 @@ def ask(wish: Mapping[str, Any], path: pathlib.Path = WISH) -> str:
     """Leave a wish; returns its name."""
     name = uuid.uuid4().hex
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("wish.new")
-    partial.write_text(json.dumps({**wish, "id": name}))
-    partial.replace(path)
+    write_whole(path, json.dumps({**wish, "id": name}).encode())
     return name
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import subprocess
 import time
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 from gx10_host import checked
 from gx10_host.wire import Life
+from gx10_host.write.whole import write_whole
 
 from .state import PHASES, Past, Present, Wish
 
@@ -67,7 +67,7 @@ class Store:
 
     def remember(self, past: Past) -> None:
         """Keep what outlives a boot."""
-        _write(self.state / "past.json", checked.to_bytes(past), synced=True)
+        write_whole(self.state / "past.json", checked.to_bytes(past))
 
     def wish(self) -> Wish | None:
         """What an operator or a deploy asked for last."""
@@ -86,16 +86,17 @@ class Store:
             return
         self.noted, self.last = time.monotonic(), present.phase
         picture = shown()
-        _write(self.run / "gang.json", checked.to_bytes({"now": present, "picture": picture}))
+        write_whole(self.run / "gang.json", checked.to_bytes({"now": present, "picture": picture}), synced=False)
         metrics = self.state / "metrics"
         metrics.mkdir(exist_ok=True)
-        _write(metrics / "gx10_gang.prom", "".join(metric_lines(self.config, picture)).encode())
+        lines = "".join(metric_lines(self.config, picture))
+        write_whole(metrics / "gx10_gang.prom", lines.encode(), synced=False)
 
     def incident(self, record: Mapping[str, Any]) -> None:
         """Append to the list of incidents, which is kept short."""
         path = self.state / "incidents.jsonl"
         lines = path.read_bytes().splitlines()[-INCIDENTS:] if path.exists() else []
-        _write(path, b"\n".join([*lines, json.dumps(checked.plain(record)).encode()]) + b"\n")
+        write_whole(path, b"\n".join([*lines, json.dumps(checked.plain(record)).encode()]) + b"\n")
 
     def alert(self, event: str, sentence: str) -> None:
         """Tell the hook, if there is one; it cannot hold the supervisor up."""
@@ -177,13 +178,3 @@ def metric_lines(config: Mapping[str, Any], picture: Mapping[str, Any]) -> Itera
     yield "# TYPE gx10_gang_host_silent_seconds gauge\n"
     for host, state in picture["hosts"].items():
         yield f'gx10_gang_host_silent_seconds{{{cluster},host="{host}"}} {state["silent_seconds"]}\n'
-
-
-def _write(path: pathlib.Path, content: bytes, synced: bool = False) -> None:
-    partial = path.with_name(f"{path.name}.new")
-    with partial.open("wb") as file:
-        file.write(content)
-        if synced:
-            file.flush()
-            os.fsync(file.fileno())
-    partial.replace(path)
