@@ -21,7 +21,6 @@ def preflight(description: Description) -> None:
         description=description,
         paths=offered_paths(description),
         questions=questions(description, host.name),
-        needed_to_start_gib=description.checked.needed_to_start_gib(host.name),
     )
     model_splits(name="Hold the model against the ranks that shall share it", **shape_of(description))
 

@@ -18,7 +18,6 @@ from gx10.described.image_inputs import LABEL
 from gx10.probes import probes_words
 
 GOOD, WAITING, BAD, UNKNOWN = "green", "yellow", "red", "magenta"
-GIB = 2**30
 FOREIGN_NOW_SECONDS = 5
 """A head orders every second; one that was last heard longer ago has stood down or is off."""
 
@@ -68,7 +67,7 @@ def status_table(description: Description, answers: dict[str, Answer]) -> Table:
             state.supervisor(),
             state.part(gang_files.ray_unit(cluster, host), units.RAY_CONTAINER),
             _engine(description, state) if host == cluster.head else Text("-"),
-            Text(f"{state.memory['MemAvailable'] / GIB:.0f} of {state.memory['MemTotal'] / GIB:.0f} GiB"),
+            Text(f"{state.memory['available_gib']:.0f} of {state.memory['total_gib']:.0f} GiB"),
         )
     return table
 
@@ -161,7 +160,7 @@ class _State:
     containers: dict[str, Any]
     described: str | None
     models: list[str]
-    memory: dict[str, int]
+    memory: dict[str, float]
 
     @classmethod
     def of(cls, description: Description, host: str, answer: Answer) -> _State:

@@ -18,16 +18,15 @@ from .loop.locking import lock_refusal
 
 
 @operation(drift=Drift.REPORT)
-def host_fit(
-    description: Description, paths: list[str], questions: list[Question], needed_to_start_gib: float
-) -> Commands:
+def host_fit(description: Description, paths: list[str], questions: list[Question]) -> Commands:
     """Ask this host everything, and fail with every reason why it cannot be deployed to; change nothing.
 
-    `paths` are those whose file systems must have room; `needed_to_start_gib` is what a rank waits for here.
+    `paths` are those whose file systems must have room.
     """
     survey(questions)
     offer = ask(HostOffer, paths=paths, commands=list(COMMANDS))
-    reasons = list(unfit(offer, description.cluster, host.name, time.time(), needed_to_start_gib))
+    needed = description.checked.needed_to_start_gib(host.name)
+    reasons = list(unfit(offer, description.cluster, host.name, time.time(), needed))
     if reasons:
         yield from refuse(*reasons)
         return

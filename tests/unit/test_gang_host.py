@@ -166,7 +166,7 @@ def test_a_rank_waits_for_what_its_rung_needs_and_for_no_more(monkeypatch: pytes
     monkeypatch.setattr(gang_agent, "docker_answers", lambda _: 200)
     host = gang_agent.Host(config)
     for available, rungs in ((108.4, {2}), (108.5, {0, 1, 2}), (105.4, set())):
-        monkeypatch.setattr(gang_agent.rank_gate, "available_gib", lambda available=available: available)
+        monkeypatch.setattr(gang_agent.memory, "available_gib", lambda available=available: available)
         assert {rung for rung in range(3) if not host.needs(rung)} == rungs
     assert host.needs(9) == ["105.4 GiB of memory are available, a rank needs 105.5"], "of a rung not known here yet"
 

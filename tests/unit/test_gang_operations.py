@@ -256,8 +256,8 @@ def test_a_supervisor_of_an_earlier_version_is_replaced_and_its_rank_goes_on(wor
 def test_what_the_supervisor_writes_for_a_life_is_nobodys_addition(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fallbacks = [{"name": "less", "file": str(tmp_path / "less"), "needed_to_start_gib": 1}]
-    config = {"engine_unit": ENGINE_UNIT, "fallbacks": fallbacks}
+    rung = {"name": "less", "file": str(tmp_path / "less"), "needed_to_start_gib": 105.5}
+    config = {"engine_unit": ENGINE_UNIT, "needed_to_start_gib": 108.5, "fallbacks": [rung]}
     (tmp_path / "less").touch()
     monkeypatch.setattr(gang_agent, "DROP_INS", tmp_path / "run")
     monkeypatch.setattr(gang_agent, "systemctl", lambda *_, **__: "")

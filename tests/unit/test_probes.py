@@ -294,7 +294,7 @@ def test_served_models_are_asked_of_the_own_engine_without_a_proxy(api: HTTPServ
     assert told["models"] == ["nano"]
     memory = told["memory"]
     assert isinstance(memory, dict)
-    assert memory["MemTotal"] > memory["MemAvailable"] > 0
+    assert memory["total_gib"] > memory["available_gib"] > 0
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b'{"data": null}', b'{"data": [{}]}', b"[]"])

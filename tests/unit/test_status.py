@@ -47,7 +47,7 @@ def content_host(description: Description, host: str) -> list[dict[str, Any]]:
         {"units": dict.fromkeys([*parts, gang_files.GANG_UNIT], active)},
         {
             "models": [description.served_name] if head else None,
-            "memory": {"MemTotal": 2**37, "MemAvailable": 2**36},
+            "memory": {"total_gib": 128.0, "available_gib": 64.0},
             "described": GENERATION,
             "gang": gang if head else None,
         },

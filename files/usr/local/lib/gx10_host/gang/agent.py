@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gx10_host import checked
+from gx10_host import checked, memory
 from gx10_host.checked import clean
 from gx10_host.wire import (
     ADOPTED,
@@ -159,7 +159,7 @@ class Host:
 
     def available_gib(self) -> float:
         """Memory that is available."""
-        return rank_gate.available_gib()
+        return memory.available_gib()
 
     def needs(self, fallback: int) -> list[str]:
         """What a rank would lack here now, as sentences."""

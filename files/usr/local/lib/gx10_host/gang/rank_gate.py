@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+from gx10_host import memory
+
 DOWN = ("down", "lowerlayerdown", "notpresent")
 
 
@@ -39,13 +41,6 @@ def link_state(address: str) -> str:
         return ""
 
 
-def available_gib() -> float:
-    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) / 2**20
-    raise SystemExit("rank gate: /proc/meminfo has no MemAvailable; this kernel is too old for this check.")
-
-
 def answers(address: str) -> bool:
     host, port = address.rsplit(":", 1)
     try:
@@ -59,7 +54,7 @@ def missing(arguments: argparse.Namespace) -> str:
     """The first thing that is not ready yet, as a sentence; nothing when all is."""
     if not address_is_up(arguments.address):
         return f"fabric address {arguments.address} is not up: is the cable in and the link configured?"
-    if (have := available_gib()) < arguments.needed_to_start_gib:
+    if (have := memory.available_gib()) < arguments.needed_to_start_gib:
         needs = f"a rank needs {arguments.needed_to_start_gib:g}: an older rank still holds it"
         return f"{have:.1f} GiB of memory are available, {needs}."
     if arguments.head and not answers(arguments.head):

@@ -16,6 +16,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from gx10_host import memory
+
 
 def output(*argv: str) -> tuple[str | None, str]:
     try:
@@ -76,13 +78,6 @@ def addresses() -> dict[str, list[str]]:
     }
 
 
-def memory_total_gib() -> float:
-    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) / 2**20
-    return 0
-
-
 def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
     daemon = docker()
@@ -93,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
                 "python": list(sys.version_info[:2]),
                 "root": os.geteuid() == 0,
                 "clock": time.time(),
-                "memory_total_gib": memory_total_gib(),
+                "memory_total_gib": memory.total_gib(),
                 "docker": daemon,
                 "free": {name: free_bytes(name) for name in [*asked["paths"], daemon.get("root", "/var/lib/docker")]},
                 "addresses": addresses(),

@@ -14,6 +14,8 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
+from gx10_host import memory
+
 # The API is this host's own: a proxy that the environment names must not be asked for it.
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -41,8 +43,6 @@ def suspension(path: str | None) -> Any:
 
 def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
-    memory = dict(line.split(":") for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
-    told = {name: int(memory[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable")}
     generation = pathlib.Path("/etc/gx10/generation.env")
     described = generation.read_text().strip().partition("=")[2] if generation.exists() else None
     picture = pathlib.Path("/run/gx10/gang.json")
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
                 "suspension": suspension(asked.get("suspension")),
                 "gang": gang,
                 "models": models(asked["url"]),
-                "memory": told,
+                "memory": {"total_gib": memory.total_gib(), "available_gib": memory.available_gib()},
                 "described": described,
             }
         )
