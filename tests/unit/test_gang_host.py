@@ -390,6 +390,22 @@ def test_a_kept_generation_is_put_back_whole_and_another_is_never_kept_under_its
     assert (tmp_path / "etc/unit").read_text() == f"unit of {G1}"
 
 
+def test_a_generation_whose_units_call_programs_that_are_gone_is_not_put_back(tmp_path: Path) -> None:
+    program = tmp_path / "usr/local/lib/earlier/gate.py"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    describe(tmp_path, G1)
+    lines = "ExecStartPre=-/usr/local/lib/earlier/gate.py --now\nExecStart=/usr/bin/docker run /usr/local/bin/no-such\n"
+    (tmp_path / "etc/unit").write_text(f"[Service]\n{lines}")
+    assert files_of(tmp_path).keep(Generation(G1))
+    describe(tmp_path, G2)
+    assert files_of(tmp_path).kept() == Generation(G1)
+    program.unlink()
+    assert files_of(tmp_path).kept() is None
+    assert not files_of(tmp_path).restore(Generation(G1))
+    assert files_of(tmp_path).described() == Generation(G2)
+
+
 @pytest.mark.parametrize(
     "told",
     [{"head": "gx10-2"}, {"hosts": {"gx10-1": "10.0.0.1"}}, {"hosts": {**CONFIG["hosts"], "gx10-4": "10.0.0.99"}}],

@@ -22,6 +22,8 @@ KEPT = pathlib.Path("/var/lib/gx10/gang/kept")
 GENERATION = "/etc/gx10/generation.env"
 PATH = re.compile(r"/[!-~]{1,400}")
 LONGEST = 256 * 1024
+OWN_PROGRAM = re.compile(r"^Exec\w+=[-+!@:|]*(/usr/local/[^\s\\]+)", re.MULTILINE)
+"""A program of this package, where a unit calls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,22 @@ class Files:
                 )
             except (OSError, ValueError):  # What cannot be read was not kept; the next life that serves keeps it anew.
                 self.known = Kept()
+            if not self._can_run(self.known):
+                self.known = Kept()
         return self.known
+
+    def _can_run(self, kept: Kept) -> bool:
+        """Whether this host still has the programs that the kept units call.
+
+        A generation of an earlier version of this package calls programs that a deploy has removed since: put back, it
+        would fail at its first line.
+        """
+        try:
+            texts = [(self.place / str(number)).read_text(errors="replace") for number in range(len(kept.paths))]
+        except OSError:
+            return False
+        called = {program for text in texts for program in OWN_PROGRAM.findall(text)}
+        return all(self._at(program).exists() for program in called)
 
     def _at(self, path: str) -> pathlib.Path:
         return self.root / str(path).lstrip("/")
