@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 
 from gx10.access.suspension import Suspension
-from gx10.settings import PROJECT
-
-PROBE = PROJECT / "gx10/facts/probes/reach.py"
+from gx10.probes import probe_words
 
 
 def read(path: Path) -> object:
     """What the probe tells of a file."""
-    words = [sys.executable, str(PROBE), json.dumps({"read": {"suspension": str(path)}})]
+    words = [sys.executable, *probe_words("reach", {"read": {"suspension": str(path)}})[1:]]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     found: object = json.loads(done.stdout)["read"]["suspension"]
     return found
