@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
-from gx10.drift.verdict import USAGE
+from gx10.drift.verdict import ERROR, USAGE
 from gx10.interrupts import Interrupted, raising, tell
 
 from .copied import refuse_in_copy
@@ -38,6 +40,8 @@ VERBS = (
     "why",
 )
 """Each is imported when it is called: a cluster's owner does not wait for the lab's libraries."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+"""Errors of a file system, a quota or a file that can take no more."""
 OWNERS = ("lab", "retire", "serve")
 """Verbs that change the description, or what is no part of it: they belong where the owner deploys from."""
 
@@ -66,6 +70,14 @@ class Verbs(click.Group):
             except Interrupted as interrupted:
                 tell(f"\n{interrupted}. {interrupted.sentence or sentence(interrupted.command)}")
                 sys.exit(interrupted.status)
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                where = error.filename or "where its output goes"
+                tell(f"{where} takes nothing more: {error.strerror}. Make room there, then run the same command again.")
+                # What is still waiting to be written would fail once more at the end.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                sys.exit(ERROR)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
