@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gx10_host.engine.api import Metrics, NoAnswer
 from gx10_host.gang import agent as gang_agent
 from gx10_host.gang import conductor as gang_conductor
 from gx10_host.gang import kept as gang_kept
@@ -150,21 +151,22 @@ class MadeApi:
         self.refuses = ""
         self.canaries = 0
 
-    def metrics(self) -> str | None:
+    def metrics(self) -> Metrics:
         """Counters."""
         if self.mute or not self.world.serves():
-            return None
+            raise NoAnswer("mute")
         told = {"num_requests_running": self.running, "num_requests_waiting": 0, "kv_cache_usage_perc": 0}
         told["iteration_tokens_total_count"] = self.tokens
-        return "".join(f'vllm:{name}{{engine="0"}} {value}\n' for name, value in told.items())
+        return Metrics.parse("".join(f'vllm:{name}{{engine="0"}} {value}\n' for name, value in told.items()))
 
-    def completion(self, _seconds: float) -> str:
+    def completion(self, _prompt: str, _tokens: int, _seconds: float) -> None:
         """A canary."""
         self.canaries += 1
         if self.hangs or not self.world.serves() or self.world.cut:
-            return "no answer"
+            raise NoAnswer("no answer")
         self.tokens += 0 if self.refuses else 1
-        return self.refuses
+        if self.refuses:
+            raise NoAnswer(self.refuses)
 
 
 class MadeDoor:

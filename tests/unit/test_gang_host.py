@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gx10_host.engine.api import Api, NoAnswer
 from gx10_host.gang import agent as gang_agent
 from gx10_host.gang import control as gang_control
 from gx10_host.gang import evidence as gang_evidence
@@ -275,7 +276,8 @@ class Engine(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps({"usage": {"completion_tokens": 1}}).encode())
+        last = {"choices": [], "usage": {"completion_tokens": 1}}
+        self.wfile.write(f"data: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -295,7 +297,7 @@ process_cpu_seconds_total 1.5
 def test_the_engine_is_asked_past_the_door_and_its_own_counters_are_read() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        api = gang_liveness.Api(server.server_address[1], "m")
+        api = Api(f"http://127.0.0.1:{server.server_address[1]}", "m", past_door=True)
         Engine.text = COUNTERS
         liveness = gang_liveness.Liveness(api, {"canary_seconds": 60, "deadline_seconds": 60, "misses": 3})
         liveness.look()
@@ -313,10 +315,12 @@ def test_the_engine_is_asked_past_the_door_and_its_own_counters_are_read() -> No
         Engine.text = COUNTERS.replace("0.25", "0.26")
         liveness.look()
         assert liveness.moved_at > moved
-        assert api.completion(5) == ""
+        assert api.completion(".", 1, 5).tokens == 1
         server.shutdown()
-    assert "refused" in api.completion(5)
-    assert api.metrics() is None
+    with pytest.raises(NoAnswer, match="refused"):
+        api.completion(".", 1, 5)
+    with pytest.raises(NoAnswer, match="refused"):
+        api.metrics()
 
 
 JOURNALCTL = r"""

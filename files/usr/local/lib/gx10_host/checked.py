@@ -98,14 +98,14 @@ def quoted(value: object) -> str:
     return f"`{text}`" if isinstance(value, str) else text
 
 
-def parse(body: bytes, longest: int) -> dict[str, Any]:
-    """One JSON object of at most so many bytes, DEEPEST levels and MOST_VALUES values, in which no key stands twice."""
+def parse(body: bytes, longest: int, most: int = MOST_VALUES) -> dict[str, Any]:
+    """One JSON object of at most so many bytes and values and DEEPEST levels, in which no key stands twice."""
     if len(body) > longest:
         raise Refused(f"{len(body)} bytes, at most {longest} are read")
     structure = STRING.sub(b"", body)
     brackets, depth = NO_BRACKET.sub(b"", structure), 0
-    if len(brackets) + structure.count(b",") > MOST_VALUES:
-        raise Refused(f"more than {MOST_VALUES} values")
+    if len(brackets) + structure.count(b",") > most:
+        raise Refused(f"more than {most} values")
     for bracket in brackets:
         depth += 1 if bracket in b"[{" else -1
         if depth > DEEPEST:

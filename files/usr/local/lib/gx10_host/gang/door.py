@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import subprocess
 
-OWN_ADDRESS = "127.0.0.2"
-"""From here the supervisor itself asks, and is let in; nobody else can have an address of the loopback network."""
+from gx10_host.engine.api import OWN_ADDRESS
+
 TABLE = "gx10_door"
 POST = "0x504f5354"
 
@@ -23,6 +23,7 @@ def rules(port: int, step: int) -> str:
             f"table inet {TABLE} {{",
             "chain input {",
             "type filter hook input priority filter - 20; policy accept;",
+            # Nobody but this host can have an address of the loopback network.
             f'iifname "lo" ip saddr {OWN_ADDRESS} accept',
             f"tcp dport {port} tcp flags & (syn | ack) == syn reject with tcp reset",
         ]

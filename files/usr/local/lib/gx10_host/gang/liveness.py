@@ -8,67 +8,24 @@ asked for; it is missed when it fails, or is late while still nothing moves. So 
 
 from __future__ import annotations
 
-import http.client
-import json
-import math
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from .door import OWN_ADDRESS
+from gx10_host.engine.api import Metrics, NoAnswer
 
-MOVING = re.compile(
-    r"^vllm:(?:iteration_tokens_total_(?:sum|count)|generation_tokens_total|prompt_tokens_total|kv_cache_usage_perc"
-    r"|num_requests_running|num_requests_waiting|num_preemptions_total)(?:\{[^}]*\})? (\S+)$",
-    re.MULTILINE,
-)
-IN_FLIGHT = re.compile(r"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
-METRICS_SECONDS = 5
-LONGEST = 8 * 1024 * 1024
-"""No answer of the API is read further."""
 AGAIN_SECONDS = 5
 
 
-class Api:
-    """The engine's API on this host, asked past the door."""
+class Asked(Protocol):
+    """What is asked of the engine's API: both answer, or raise NoAnswer."""
 
-    def __init__(self, port: int, model: str) -> None:
-        self.port, self.model = port, model
+    def metrics(self) -> Metrics:
+        """The engine's metrics."""
 
-    def connection(self, seconds: float) -> http.client.HTTPConnection:
-        """A connection that no proxy of the environment sees."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds, source_address=(OWN_ADDRESS, 0))
-
-    def metrics(self) -> str | None:
-        """The counters as text; None where the API does not answer."""
-        connection = self.connection(METRICS_SECONDS)
-        try:
-            connection.request("GET", "/metrics")
-            answer = connection.getresponse()
-            text = answer.read(LONGEST).decode(errors="replace")
-            return text if answer.status == 200 else None
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
-
-    def completion(self, seconds: float) -> str:
-        """Ask for one token; says why none came, or nothing."""
-        body = {"model": self.model, "messages": [{"role": "user", "content": "."}], "max_tokens": 1}
-        connection = self.connection(seconds)
-        try:
-            connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            text = answer.read(LONGEST)
-            if answer.status != 200:
-                return f"HTTP {answer.status}"
-            return "" if json.loads(text)["usage"]["completion_tokens"] >= 1 else "no token in the answer"
-        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
-            return str(error) or type(error).__name__
-        finally:
-            connection.close()
+    def completion(self, prompt: str, tokens: int, seconds: float, /) -> object:
+        """A completion within so many seconds."""
 
 
 class Liveness:
@@ -76,7 +33,7 @@ class Liveness:
 
     def __init__(
         self,
-        api: Any,
+        api: Asked,
         settings: Mapping[str, Any],
         clock: Callable[[], float] = time.monotonic,
         threads: bool = True,
@@ -109,16 +66,17 @@ class Liveness:
 
     def look(self) -> None:
         """Read the counters and judge."""
-        text = self.api.metrics()
+        try:
+            metrics = self.api.metrics()
+        except NoAnswer:
+            self._judge(self.clock())
+            return
         now = self.clock()
-        if text is not None:
-            moving = tuple(MOVING.findall(text))
-            self.in_flight = _sum(IN_FLIGHT.findall(text))
-            self.answered_at = now
-            if moving != self.seen:
-                if self.seen is not None:
-                    self.moved_at, self.misses = now, 0
-                self.seen = moving
+        self.in_flight, self.answered_at = metrics.in_flight, now
+        if metrics.moving != self.seen:
+            if self.seen is not None:
+                self.moved_at, self.misses = now, 0
+            self.seen = metrics.moving
         self._judge(now)
 
     def urge(self, seconds: float) -> None:
@@ -152,18 +110,13 @@ class Liveness:
         self.asked_at, self.late_after = now, seconds
 
         def ask() -> None:
-            canary["reason"] = self.api.completion(seconds + 5)
+            try:
+                self.api.completion(".", 1, seconds + 5)
+                canary["reason"] = ""
+            except NoAnswer as refusal:
+                canary["reason"] = str(refusal)
 
         if self.threads:
             threading.Thread(target=ask, daemon=True).start()
         else:
             ask()
-
-
-def _sum(figures: list[str]) -> float | None:
-    """Figures as one; None where one of them is no number, which must not keep the engine from being watched."""
-    try:
-        total = sum(float(figure) for figure in figures)
-    except ValueError:
-        return None
-    return total if math.isfinite(total) else None

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gx10_host.checked import Refused, clean
+from gx10_host.engine.api import Api
 from gx10_host.wire import Envelope, Malformed, Order, Report, Sworn
 
 from .agent import Agent
@@ -29,7 +30,7 @@ from .conductor import Conductor
 from .door import Door
 from .exchange import Server, post
 from .guard import Guard
-from .liveness import Api, Liveness
+from .liveness import Liveness
 from .orders import Nonsense
 from .store import Store, forget
 
@@ -140,7 +141,8 @@ def conducted(config: Mapping[str, Any], agent: Agent, guard: Guard, store: Stor
         name: Own(agent) if name == config["host"] else Link(address, config["port"], config["address"])
         for name, address in config["hosts"].items()
     }
-    liveness = Liveness(Api(config["api_port"], config["model"]), config["liveness"])
+    api = Api(f"http://127.0.0.1:{config['api_port']}", config["model"], past_door=True)
+    liveness = Liveness(api, config["liveness"])
     conductor = Conductor(config, links, liveness, door, store, tell=tell)
     for name, link in links.items():
         repeat(guard, f"ordering {name}", link.ask, OWN_SECONDS if isinstance(link, Own) else LINK_SECONDS)

@@ -5,29 +5,19 @@ Idle means that for some seconds on end nothing ran and nothing waited, by the e
 
 from __future__ import annotations
 
-import http.client
 import json
-import re
 import time
-import urllib.request
 from collections.abc import Sequence
 
-GAUGE = re.compile(r"^vllm:num_requests_(running|waiting)(?:\{[^}]*\})? ([0-9.eE+-]+)$", re.MULTILINE)
-# The engine is this host's own: a proxy that the environment names must not be asked for it.
-direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+from gx10_host.engine.api import Api, NoAnswer
 
 
 def requests(url: str) -> float | None:
     """Requests that run and that wait; None when the engine does not say."""
     try:
-        with direct.open(f"{url}/metrics", timeout=5) as response:
-            text = response.read().decode(errors="replace")
-    except (OSError, http.client.HTTPException):
+        return Api(url).metrics().in_flight
+    except NoAnswer:
         return None
-    found = GAUGE.findall(text)
-    if {name for name, _ in found} != {"running", "waiting"}:
-        return None
-    return sum(float(value) for _, value in found)
 
 
 def main(argv: Sequence[str]) -> int:

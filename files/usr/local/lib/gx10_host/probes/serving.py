@@ -6,27 +6,22 @@ A suspension that cannot be read is told as a text, which is none.
 
 from __future__ import annotations
 
-import http.client
 import json
 import pathlib
 import time
-import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
 from gx10_host import memory
-
-# The API is this host's own: a proxy that the environment names must not be asked for it.
-direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+from gx10_host.engine.api import Api, NoAnswer
 
 
 def models(url: str | None) -> list[str] | None:
     if not url:
         return None
     try:
-        with direct.open(f"{url}/v1/models", timeout=5) as response:
-            return [entry["id"] for entry in json.load(response)["data"]]
-    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
+        return Api(url).models()
+    except NoAnswer:
         return None
 
 
