@@ -144,7 +144,7 @@ class MadeApi:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.running = 0
+        self.running: int | str = 0
         self.tokens = 0
         self.mute = False
         self.hangs = False

@@ -260,6 +260,16 @@ def test_a_drain_that_takes_too_long_is_cut_off_and_says_so(world: World) -> Non
     assert any("2 requests cut off" in line for line in world.told)
 
 
+def test_an_engine_that_does_not_say_what_runs_is_not_taken_for_drained(world: World) -> None:
+    world.api.running = "unknown"
+    world.wish("restart", drain_seconds=20)
+    world.pass_time(15)
+    assert (world.phase, world.stops) == ("draining", [])
+    world.until("ending", 10)
+    assert any("how many requests were cut off is unknown" in line for line in world.told)
+    assert world.conductor.now.cut is None
+
+
 def test_a_stopped_gang_stays_stopped_over_a_boot_until_it_is_started(world: World) -> None:
     world.wish("stop")
     world.until("stopped")

@@ -453,15 +453,17 @@ class Conductor:
             return
         if now - self.now.closed >= DRAIN_STEP_SECONDS:
             self._move_door(2)
-        if self.liveness.answered_at <= self.now.closed + DRAIN_STEP_SECONDS or self.liveness.in_flight:
+        in_flight = self.liveness.in_flight
+        # An engine that does not say how many requests run is not one that runs none.
+        if self.liveness.answered_at <= self.now.closed + DRAIN_STEP_SECONDS or in_flight != 0:
             self.settled_at = None
         elif self.settled_at is None:
             self.settled_at = now
         settled = self.settled_at is not None and now - self.settled_at >= SETTLED_SECONDS
         if settled or now > self.now.drain_until:
-            cut = 0 if settled else int(self.liveness.in_flight or 0)
-            self.tell(f"drained in {now - self.now.closed:.0f} s, {cut} requests cut off")
-            self.now.cut = cut
+            self.now.cut = cut = None if in_flight is None else int(in_flight)
+            told = "how many requests were cut off is unknown" if cut is None else f"{cut} requests cut off"
+            self.tell(f"drained in {now - self.now.closed:.0f} s, {told}")
             self._end(self.now.reason or "", planned=True)
 
     def _ending(self) -> None:
