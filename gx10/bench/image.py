@@ -156,7 +156,7 @@ class Bench:
 
     def ssh(self, worker: str) -> str:
         """The command that logs in from the head, as the plain way does."""
-        address = self.cluster.hosts[worker].fabric[0]
+        address = self.cluster.hosts[worker].address
         return f"ssh -i {KEY} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@{address}"
 
     def ours(self, reference: str, result: Distribution) -> None:

@@ -34,8 +34,7 @@ def ray_unit(cluster: Cluster, host: str) -> str:
 def ray_files(description: Description, host: str) -> tuple[File, ...]:
     """Unit and environment of Ray on a host."""
     cluster = description.cluster
-    address = cluster.hosts[host].fabric[0]
-    gate = ["--address", str(address), "--seconds", str(RANK_GATE_SECONDS)]
+    gate = ["--address", cluster.hosts[host].address, "--seconds", str(RANK_GATE_SECONDS)]
     if host != cluster.head:
         gate += ["--head", f"{cluster.head_address}:{cluster.ray.ports.gcs}"]
     if cluster.host.drop_page_cache:
@@ -123,8 +122,7 @@ def supervisor_files(description: Description, host: str) -> tuple[File, ...]:
         "cluster": cluster.name,
         "host": host,
         "head": cluster.head,
-        "hosts": {name: str(described.fabric[0]) for name, described in cluster.hosts.items()},
-        "address": str(cluster.hosts[host].fabric[0]),
+        "hosts": {name: described.address for name, described in cluster.hosts.items()},
         "port": cluster.gang.port,
         "lease_seconds": cluster.gang.lease_seconds,
         "silence_seconds": cluster.gang.silence_seconds,

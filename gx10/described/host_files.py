@@ -71,7 +71,7 @@ def sysctl_file(cluster: Cluster) -> bytes:
 
 def host_names(cluster: Cluster) -> tuple[str, ...]:
     """Lines of /etc/hosts that lead every host's name to the fabric."""
-    return tuple(f"{described.fabric[0]} {name}" for name, described in cluster.hosts.items())
+    return tuple(f"{described.address} {name}" for name, described in cluster.hosts.items())
 
 
 def share_urls(cluster: Cluster, host: str) -> list[str]:

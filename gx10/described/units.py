@@ -52,7 +52,7 @@ def ray_environment(cluster: Cluster, host: str) -> dict[str, str]:
     The engine copies its own environment to its ranks only where it is not set, so what differs between hosts, and
     what keeps traffic on the fabric, belongs here.
     """
-    address = str(cluster.hosts[host].fabric[0])
+    address = cluster.hosts[host].address
     rails = cluster.networks.fabric
     interface = rails[0].interface
     rdma = [rail.rdma_device for rail in rails if rail.rdma_device]
@@ -132,7 +132,7 @@ def ray_start(cluster: Cluster, host: str) -> list[str]:
     )
     return [
         "ray", "start", "--block", *role,
-        "--node-ip-address", str(cluster.hosts[host].fabric[0]),
+        "--node-ip-address", cluster.hosts[host].address,
         "--node-manager-port", str(ports.node_manager),
         "--object-manager-port", str(ports.object_manager),
         "--runtime-env-agent-port", str(ports.runtime_env_agent),

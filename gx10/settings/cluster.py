@@ -33,6 +33,11 @@ class Host(Settings):
     """Memory that CUDA reports on this host, in GiB. vLLM takes `--gpu-memory-utilization` as a fraction of it, so
     its default of 0.92 asks for 110.12 GiB."""
 
+    @property
+    def address(self) -> str:
+        """The host's address on the first fabric rail, where its ranks, its Ray and its supervisor are reached."""
+        return str(self.fabric[0])
+
 
 class Management(Settings):
     """The network you log in over."""
@@ -345,4 +350,4 @@ class Cluster(Settings):
     @property
     def head_address(self) -> str:
         """The head's address on the first fabric rail."""
-        return str(self.hosts[self.head].fabric[0])
+        return self.hosts[self.head].address

@@ -58,10 +58,11 @@ def test_a_planned_restart_under_load_cuts_no_request_off(served: Lab) -> None:
 FOREIGN = """
 import http.client, json, socket, sys
 config = json.load(open("/etc/gx10/gang.json"))
+own = config["hosts"][config["host"]]
 for name, address in config["hosts"].items():
     if name == config["host"]:
         continue
-    there = http.client.HTTPConnection(address, config["port"], timeout=5, source_address=(config["address"], 0))
+    there = http.client.HTTPConnection(address, config["port"], timeout=5, source_address=(own, 0))
     for head in (config["host"], config["head"]):
         order = {"key": "1 stop", "want": "stop", "cluster": config["cluster"], "head": head}
         there.request("POST", "/", json.dumps(order))

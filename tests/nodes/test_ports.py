@@ -34,7 +34,7 @@ def test_ray_answers_the_fabric_but_not_the_management_network(worker: Host, des
     head = description.cluster.hosts[description.cluster.head]
     ports = description.cluster.ray.ports
     asked = [ports.gcs, ports.node_manager, ports.object_manager, ports.dashboard_agent_grpc, ports.metrics]
-    assert ports.gcs in answering(worker, head.fabric[0], asked), "the control check: Ray must answer on the fabric"
+    assert ports.gcs in answering(worker, head.address, asked), "the control check: Ray must answer on the fabric"
     assert answering(worker, head.management, asked) == [], "ports of Ray answer on the management network"
 
 

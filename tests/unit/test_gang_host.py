@@ -163,7 +163,7 @@ def test_a_start_names_the_life_in_environment_and_journal(tmp_path: Path, monke
 
 
 def test_a_rank_waits_for_what_its_rung_needs_and_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = {**CONFIG, "host": "gx10-1", "hosts": {}, "address": "127.0.0.1", "image": "vllm-node:1"}
+    config = {**CONFIG, "host": "gx10-1", "hosts": {"gx10-1": "127.0.0.1"}, "image": "vllm-node:1"}
     monkeypatch.setattr(gang_agent, "docker_answers", lambda _: 200)
     host = gang_agent.Host(config)
     for available, rungs in ((108.4, {2}), (108.5, {0, 1, 2}), (105.4, set())):

@@ -146,7 +146,7 @@ class Pair:
         (directory / "etc/gx10/generation.env").write_text(f"GX10_GENERATION={G1}\n")
         config = {
             **CONFIG, "hosts": hosts, "host": name, "engine_unit": "engine" if name == "gx10-1" else None,
-            "address": hosts[name], "port": self.port, "api_port": self.engine.server_address[1], "model": "m",
+            "port": self.port, "api_port": self.engine.server_address[1], "model": "m",
             "silence_seconds": 30, "lease_seconds": 60,
             "liveness": {"canary_seconds": 600, "deadline_seconds": 60, "misses": 3},
         }  # fmt: skip

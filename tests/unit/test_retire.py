@@ -219,7 +219,7 @@ def test_what_is_left_is_told_and_its_status_is_2(world: World) -> None:
 
 def test_a_described_host_is_refused_by_name_and_by_any_of_its_addresses(world: World) -> None:
     host = SHORTER.cluster.hosts[HOSTS[1]]
-    for words in ((HOSTS[1],), ("old", "--address", str(host.management)), ("old", "--address", str(host.fabric[0]))):
+    for words in ((HOSTS[1],), ("old", "--address", str(host.management)), ("old", "--address", host.address)):
         result = world.type(*words, "--yes")
         assert (result.exit_code, world.done) == (64, []), result.output
         assert "is described in clusters/lab.yaml" in result.output

@@ -40,7 +40,7 @@ def of_host(description: Description, name: str) -> dict[str, Any]:
         gang += gang_files.engine_files(description)
         parts.append(gang_files.ENGINE_UNIT)
     return {
-        "fabric_address": str(cluster.hosts[name].fabric[0]),
+        "fabric_address": cluster.hosts[name].address,
         "share_files": service_files(host_files.share(description, name)),
         "firewall_files": service_files(host_files.firewall(description)),
         "gang_files": [described_file(file.path, file.content, file.mode) for file in gang],

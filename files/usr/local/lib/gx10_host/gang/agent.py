@@ -165,8 +165,9 @@ class Host:
         """What a rank would lack here now, as sentences."""
         config = self.config
         lacks = []
-        if not rank_gate.address_is_up(config["address"]):
-            lacks.append(f"fabric address {config['address']} is not up")
+        address = config["hosts"][config["host"]]
+        if not rank_gate.address_is_up(address):
+            lacks.append(f"fabric address {address} is not up")
         if (have := self.available_gib()) < (needed := needed_to_start_gib(config, fallback)):
             lacks.append(f"{have:.1f} GiB of memory are available, a rank needs {needed:g}")
         status = docker_answers(f"/images/{config['image']}/json")

@@ -137,8 +137,9 @@ def mark(config: Mapping[str, Any]) -> None:
 
 def conducted(config: Mapping[str, Any], agent: Agent, guard: Guard, store: Store, door: Door) -> Conductor:
     """The head's judgement, with its links and the engine's counters, at work."""
+    source = config["hosts"][config["host"]]
     links = {
-        name: Own(agent) if name == config["host"] else Link(address, config["port"], config["address"])
+        name: Own(agent) if name == config["host"] else Link(address, config["port"], source)
         for name, address in config["hosts"].items()
     }
     api = Api(f"http://127.0.0.1:{config['api_port']}", config["model"], past_door=True)
