@@ -12,11 +12,11 @@ import click
 
 from gx10.access import remote
 from gx10.described.description import Description
+from gx10.described.gang_files import GANG_UNIT, PARTS
 from gx10.drift.verdict import ERROR, USAGE
 
 from .described import described
 
-UNITS = ("gx10-gang.service", "ray-head.service", "ray-worker.service", "vllm-engine.service")
 POLLED = re.compile(r'"(?:GET|HEAD) /(?:metrics|health|ping)(?:\?\S*)? HTTP/[\d.]+" 200\b')
 """What the engine's API logs of those who look at it every second; one that was not answered with 200 is shown."""
 
@@ -48,7 +48,7 @@ def journal(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Journal entries of the gang on hosts in the order of time, and a sentence for each host that did not answer."""
     words = ["journalctl", "--output", "json", "--no-pager", "--quiet", "--since", since]
-    words += [f"--unit={unit}" for unit in UNITS]
+    words += [f"--unit={unit}" for unit in (GANG_UNIT, *PARTS)]
     answers = remote.run_all(description, lambda _: words, hosts, 120)
     entries = []
     for answer in answers.values():

@@ -18,6 +18,7 @@ from gx10.access.remote import Answer, ask, run
 from gx10.described.authorized import settled
 from gx10.described.description import Description
 from gx10.described.entries import File
+from gx10.described.gang_files import GANG_UNIT
 from gx10.described.host_files import FIREWALL_UNIT
 from gx10.described.members import Member, Members, members_file
 from gx10.described.retirement import RUN, SYSCTLS, TABLE, beside, everything, models_policy
@@ -151,7 +152,7 @@ def refusal(description: Description, target: Target, found: Standing) -> str:
     if found.beside["engine"] in ("active", "activating"):
         return (
             f"{target.name} runs the engine: it is the head of what serves there. Deploy, so that the described head "
-            f"takes over, or stop it there first: `ssh {target.member.management} systemctl stop gx10-gang.service`."
+            f"takes over, or stop it there first: `ssh {target.member.management} systemctl stop {GANG_UNIT}`."
         )
     head = description.cluster.head
     answer = ask(description, lambda _: probe_words("serving", {"url": ""}), [head])[head]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from gx10_host import gang
+
 from gx10.closure import closure
 from gx10.settings import Cluster
 
@@ -18,8 +20,11 @@ RAY_ENVIRONMENT = "/etc/gx10/ray.env"
 ENGINE_ENVIRONMENT = "/etc/gx10/engine.env"
 GENERATION_FILE = "/etc/gx10/generation.env"
 SUPERVISOR_FILE = "/etc/gx10/gang.json"
+RAY_HEAD_UNIT, RAY_WORKER_UNIT = "ray-head.service", "ray-worker.service"
 ENGINE_UNIT = "vllm-engine.service"
-GANG_UNIT = "gx10-gang.service"
+GANG_UNIT = gang.UNIT
+PARTS = (RAY_HEAD_UNIT, RAY_WORKER_UNIT, ENGINE_UNIT)
+"""Units of all parts that a gang can have, wherever they run."""
 LIFE_DROP_IN, FALLBACK_DROP_IN = "50-life.conf", "60-fallback.conf"
 RANK_GATE_SECONDS = 120
 """How long a rank waits for the head; all hosts were ready when it started."""
@@ -27,7 +32,7 @@ RANK_GATE_SECONDS = 120
 
 def ray_unit(cluster: Cluster, host: str) -> str:
     """Name of the unit that runs Ray on a host."""
-    return "ray-head.service" if host == cluster.head else "ray-worker.service"
+    return RAY_HEAD_UNIT if host == cluster.head else RAY_WORKER_UNIT
 
 
 @once
@@ -152,6 +157,7 @@ def supervisor_files(description: Description, host: str) -> tuple[File, ...]:
         description.project,
         f"{UNITS}/{GANG_UNIT}",
         cluster=cluster.name,
+        parts=" ".join(PARTS),
         configuration=SUPERVISOR_FILE,
         stop_timeout_seconds=gx10.drain_timeout_seconds + gx10.stop_timeout_seconds + 90,
     )

@@ -180,15 +180,15 @@ def generation_serving(gang: Gang, unit: str, seconds: int) -> Commands:
 
 
 @operation(drift=Drift.REPORT)
-def completion_answered(url: str, model: str, budget_gib: float | None, head: str) -> Commands:
+def completion_answered(unit: str, url: str, model: str, budget_gib: float | None, head: str) -> Commands:
     """Prove that the described engine serves: tokens for a prompt, and its own word on the memory budget.
 
     Changes nothing; fails where no token comes. In a dry run nothing is asked of an engine that does not run yet.
     """
     if elsewhere([head]):
         return
-    state = ask(SystemState, fresh=True, units=["vllm-engine.service"])["units"].get("vllm-engine.service", {})
-    if state.get("ActiveState") != "active" and not host.state.is_executing:
+    state = ask(SystemState, fresh=True, units=[unit])["units"].get(unit, {}).get("ActiveState")
+    if state != "active" and not host.state.is_executing:
         host.noop("the engine is not there to ask yet")
         return
     words = [ENTRY, "completion", "--url", url, "--model", model, "--metrics"]
@@ -196,7 +196,7 @@ def completion_answered(url: str, model: str, budget_gib: float | None, head: st
     if not answered:
         yield from refuse(
             f"the engine at {url} gave no completion: {output.stderr or output.stdout}. "
-            "Read `journalctl -u vllm-engine` on this host."
+            f"Read `journalctl -u {unit}` on this host."
         )
         return
     told: dict[str, Any] = json.loads(output.stdout)

@@ -24,12 +24,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gx10_host.exits import INTERRUPTED, LATE, OTHERWISE
+from gx10_host.gang import UNIT
 from gx10_host.wire import Life
 from gx10_host.write.whole import write_whole
 
 WISH = pathlib.Path("/var/lib/gx10/gang/wish.json")
 PICTURE = pathlib.Path("/run/gx10/gang.json")
-UNIT = "gx10-gang.service"
 TELL_SECONDS = 10
 STALE_SECONDS = 45
 

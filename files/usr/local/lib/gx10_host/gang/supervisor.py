@@ -23,6 +23,7 @@ from typing import Any
 
 from gx10_host.checked import Refused, clean
 from gx10_host.engine.api import Api
+from gx10_host.gang import UNIT
 from gx10_host.wire import Envelope, Malformed, Order, Report, Sworn
 
 from .agent import Agent
@@ -130,7 +131,7 @@ def notify(text: str) -> None:
 
 def mark(config: Mapping[str, Any]) -> None:
     """Write down which configuration and programs run, where the deploy looks."""
-    path = pathlib.Path("/run/gx10/gx10-gang.service")
+    path = pathlib.Path("/run/gx10", UNIT)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(config["digest"])
 
