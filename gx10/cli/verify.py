@@ -8,14 +8,13 @@ import sys
 import click
 
 from gx10.access.remote import run_all
+from gx10.described import checks
 from gx10.described.description import Description
 from gx10.drift.verdict import DRIFT, ERROR, IN_SYNC
 
 from .described import described
 
-CLEAN = ("-p", "no:cacheprovider")
-"""Nothing is left behind, whoever runs the checks and wherever."""
-QUIET = ("-q", "--no-header", "--tb=line", "--color=no")
+QUIET = (*checks.QUIET, "--tb=line", "--color=no")
 """How the checks are run unless the caller says otherwise: a line for each that fails."""
 
 
@@ -30,8 +29,7 @@ def verify(pytest_arguments: tuple[str, ...]) -> None:
     if silent := _silent(description):
         _tell(silent)
         sys.exit(ERROR)
-    checks = description.project / "tests" / "nodes"
-    words = [sys.executable, "-m", "pytest", str(checks), *CLEAN, *(pytest_arguments or QUIET)]
+    words = checks.check_words(description.project, *(pytest_arguments or QUIET))
     status = subprocess.run(words, cwd=description.project, check=False).returncode
     # pytest: 0 all passed, 1 some failed; anything else is no verdict.
     if status == 1 and (silent := _silent(description)):

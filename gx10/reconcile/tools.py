@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from gx10_host.content.manifest import MANIFEST
 from gx10.access.remote import Answer, ask, run
 from gx10.access.suspension import suspension_file
 from gx10.described import gang_files, units
+from gx10.described.checks import QUIET, check_words
 from gx10.described.description import Description
 from gx10.described.host_files import transfers_file
 from gx10.described.project import applied_file
@@ -157,7 +157,7 @@ class RealTools:
     def checks(self) -> str:
         """Run `gx10 verify`'s checks."""
         project = self.description.project
-        words = [sys.executable, "-m", "pytest", "tests/nodes", "-q", "-x", "-p", "no:cacheprovider", "--no-header"]
+        words = check_words(project, *QUIET, "-x")
         try:
             done = subprocess.run(
                 words, cwd=project, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
