@@ -59,11 +59,9 @@ def run_by(
     except subprocess.TimeoutExpired:
         return Answer(host, reason=f"no answer within {seconds:g} s")
     if done.returncode == UNREACHABLE:
-        return Answer(host, reason=f"unreachable: {_unreachable(done.stderr)}")
+        return Answer(host, reason=failed_because(command, done.returncode, done.stderr))
     if done.returncode:
-        reason = (
-            failed_because(command, done.returncode, done.stderr) or f"{command[0]} ended with status {done.returncode}"
-        )
+        reason = failed_because(command, done.returncode, done.stderr)
         return Answer(host, reason=reason, output=done.stdout or "", status=done.returncode)
     return Answer(host, value=done.stdout, output=done.stdout or "", status=0)
 
@@ -103,10 +101,13 @@ def _unreachable(errors: str) -> str:
 
 
 def failed_because(command: Sequence[str], status: int, errors: str) -> str:
-    """What a command says that failed; this package's own that is not there says that nothing was deployed."""
+    """Why a command failed on a host: what it says last, or ssh; this package's own that is not there says that
+    nothing was deployed."""
+    if status == UNREACHABLE:
+        return f"unreachable: {_unreachable(errors)}"
     if status == NOT_FOUND and command[0] == ENTRY:
         return "nothing was deployed to it yet: run `pyinfra inventory.py deploy.py`"
-    return _last_line(errors)
+    return _last_line(errors) or f"{command[0]} ended with status {status}"
 
 
 def _last_line(text: str) -> str:

@@ -17,7 +17,8 @@ from gx10.described.description import Description
 from gx10.described.host_files import transfers_file
 from gx10.described.image_inputs import LABEL
 from gx10.probes import probes_words
-from gx10.transfer.control_archive import ControlArchive, TransferError
+from gx10.transfer.control_archive import ControlArchive
+from gx10.transfer.through_ssh import TransferError
 
 CONTROL = "control node"
 GOOD, BAD, UNKNOWN = "green", "red", "magenta"

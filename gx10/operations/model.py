@@ -6,8 +6,9 @@ In one file because each step asks the same `Weights` who holds what, and they a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gx10_host import ENTRY
@@ -18,13 +19,15 @@ from pyinfra.api.command import PyinfraCommand, QuoteString
 from gx10.described.host_files import PROGRAMS
 from gx10.drift.classes import Drift
 from gx10.facts import ModelRoot, StoredContent
+from gx10.transfer.control_weights import send_weights
+from gx10.transfer.through_ssh import Remote
 from gx10.weights.holders import Holding, Stored, holding
 from gx10.weights.manifests import Manifests, bytes_in
 from gx10.weights.room import GIB, Room, refusal, table
 
 from .image import CONTENT_PROGRAM
 from .loop.asking import ask
-from .loop.commands import Commands, FromControlNode, Narrated, Recorded, Refusal, elsewhere, refuse
+from .loop.commands import Commands, ControlWork, Narrated, Recorded, Refusal, elsewhere, refuse
 from .loop.declared import drifted, operation
 
 PARTITION_PROGRAM = (ENTRY, "weights")
@@ -227,10 +230,7 @@ def weights_staged(weights: Weights) -> Commands:
             "node that you deploy from. Deploy there."
         )
     elif weights.control:
-        ssh = (weights.ssh or {})[weights.keeper]
-        yield FromControlNode(
-            weights.control, weights.title, weights.directory, ssh=ssh, kept=weights.recorded.path(weights.below)
-        )
+        yield _sent(weights, weights.control)
     else:
         source = weights.source or weights.directory
         words = [*CONTENT_PROGRAM, "stage", "--source", source, "--to", weights.directory, "--name", weights.title]
@@ -280,6 +280,17 @@ def _fetch(weights: Weights, held: Holding, to: str) -> PyinfraCommand:
     words += ["--expect", held.digest] if held.digest else []
     words += ["--record", weights.record] if weights.record else []
     return Narrated(*(QuoteString(word) for word in words))
+
+
+def _sent(weights: Weights, source: str) -> PyinfraCommand:
+    """Complete the keeper's weights from a directory of this node."""
+    keeper = Remote(weights.keeper, (weights.ssh or {})[weights.keeper])
+    kept = weights.recorded.path(weights.below).with_suffix(".source.json")
+
+    def send(tell: Callable[[str], None]) -> None:
+        send_weights(Path(source), weights.title, keeper, weights.directory, kept=kept, tell=tell)
+
+    return ControlWork(f"Send {source} to {weights.keeper}", send)
 
 
 def _token_fault(hub: Hub) -> str:

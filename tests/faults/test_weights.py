@@ -20,7 +20,8 @@ import pytest
 from gx10_host.content.manifest import MANIFEST
 
 from gx10.bench.transfers import Transfers, make_model
-from gx10.transfer.sending import send
+from gx10.transfer.control_weights import send_weights
+from gx10.transfer.through_ssh import Remote
 
 from ..lab.deployment import FLIP
 
@@ -234,11 +235,12 @@ def test_a_directory_of_the_control_node_arrives_through_ssh_and_is_resumed(host
     for name, content in (("a/shard-1", b"x" * 5_000_000), ("shard-2", b"y" * 3_000_000), ("-odd name", b"z")):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(content)
-    ssh, told = ["ssh", "-F", str(hosts.lab.ssh_config), HEAD], list[str]()
+    head, told = Remote(HEAD, ["ssh", "-F", str(hosts.lab.ssh_config), HEAD]), list[str]()
 
     def send_it() -> int:
         kept = tmp_path / "state/manifest.json"
-        return send(str(source), "mine", f"{ROOT}/{MODEL}", ssh=ssh, kept=kept, tell=told.append)
+        send_weights(source, "mine", head, f"{ROOT}/{MODEL}", kept=kept, tell=told.append)
+        return 0
 
     assert send_it() == 0, told
     expected = {

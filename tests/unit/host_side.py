@@ -68,11 +68,15 @@ def run(
     settings: Mapping[str, object] | None = None,
     env: Mapping[str, str] | None = None,
     at_exit: str = "None",
+    given: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a verb to its end; `at_exit` is an expression that it evaluates then, where settings are given."""
+    """Run a verb to its end, with a text to read; `at_exit` is an expression that it evaluates then, where settings are
+    given."""
     command = words(verb, *arguments, settings=settings, at_exit=at_exit)
     environment = {**os.environ, **(env or {})}
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment)
+    return subprocess.run(
+        command, input=given, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment
+    )
 
 
 def start(

@@ -16,10 +16,10 @@ BUFFER = 1 << 14
 
 
 @contextlib.contextmanager
-def serving(directory: Path) -> Iterator[int]:
+def serving(directory: Path, name: str = "models") -> Iterator[int]:
     """Serve a directory; yields the port."""
     port = free_port()
-    arguments = ["--listen", f"127.0.0.1:{port}", "--allow", "127.0.0.0/8", "--directory", f"models={directory}"]
+    arguments = ["--listen", f"127.0.0.1:{port}", "--allow", "127.0.0.0/8", "--directory", f"{name}={directory}"]
     with subprocess.Popen(words("share", *arguments)) as share:
         try:
             assert wait_until(lambda: answers(port)), "the share did not listen"

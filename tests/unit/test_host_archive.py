@@ -16,7 +16,7 @@ from gx10_host.content.manifest import digest_of_manifest as digest_of
 from .fake_docker import FakeDocker
 from .host_side import SECONDS, Code, command_on_path, read_json, refused, run, start, wait_until
 from .host_side import damaged as found_damaged
-from .relayed_share import relayed
+from .relayed_share import Relay, relayed
 from .test_probes import ask
 
 MB = 1_000_000
@@ -379,16 +379,24 @@ def test_archive_put_here_gets_its_name_only_when_it_is_whole(
     docker: FakeDocker, archive: Path, tmp_path: Path
 ) -> None:
     assert save(docker, archive).returncode == 0
-    here = tmp_path / "here"
+    here, theirs = tmp_path / "here", tmp_path / "theirs"
     shutil.copytree(archive, here)
-    (here / "images/node-1.json").rename(here / "images/node-1.json.received")
-    victim = here / blob(archive, FIRST).relative_to(archive)
-    flip(victim)
-    adopt = ("adopt", "--archive", here, "--image", "node-1.json")
-    refused(run("archive", *adopt, env=docker.env), "1 files of node:1 arrived damaged and were removed", victim.name)
-    assert not (here / "images/node-1.json").exists()
-    shutil.copy(blob(archive, FIRST), victim)
-    assert run("archive", *adopt, env=docker.env).returncode == 0
+    (here / "images/node-1.json").unlink()
+    shutil.copytree(archive, theirs)
+    victim = blob(archive, FIRST).relative_to(archive)
+    flip(here / victim)
+    flip(theirs / victim)
+    manifest = (archive / "images/node-1.json").read_text()
+
+    def put(relay: Relay) -> subprocess.CompletedProcess[str]:
+        fetch = ("fetch", "--url", relay.url, "--manifest", "images/node-1.json", "--to", here, "--given")
+        return run("content", *fetch, env=docker.env, given=manifest)
+
+    with relayed(theirs) as relay:
+        found_damaged(put(relay), f"{here / victim} arrived with sha256", "It was removed")
+        assert not (here / "images/node-1.json").exists()
+        shutil.copy(blob(archive, FIRST), theirs / victim)
+        assert put(relay).returncode == 0
     assert load(docker, here).returncode == 0
 
 

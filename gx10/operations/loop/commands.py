@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator
 from typing import TYPE_CHECKING
 
 from pyinfra import host, logger
@@ -11,16 +11,13 @@ from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from pyinfra.connectors.util import CommandOutput
 from typing_extensions import override
 
-from gx10.transfer.control_archive import TransferError
-from gx10.transfer.sending import send
+from gx10.transfer.through_ssh import TransferError
 
 from .asking import forget
 
 Commands = Generator[PyinfraCommand, None, None]
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyinfra.api.arguments import ConnectorArguments
     from pyinfra.api.host import Host
     from pyinfra.api.state import State
@@ -105,24 +102,6 @@ class Refusal(StringCommand):
         for line in self.get_masked_value().splitlines():
             logger.error(f"{host.print_prefix}{line}")
         return False, CommandOutput([])
-
-
-class FromControlNode(Command):
-    """Sends a directory of this node to the host, resumed and proven as between hosts."""
-
-    def __init__(self, source: str, title: str, target: str, *, ssh: Sequence[str], kept: Path) -> None:
-        super().__init__("receive", QuoteString(target), "from", QuoteString(source), "on the control node")
-        self.sent, self.ssh, self.kept = (source, title, target), ssh, kept.with_suffix(".source.json")
-
-    @override
-    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> tuple[bool, CommandOutput]:
-        try:
-            status = send(
-                *self.sent, ssh=self.ssh, kept=self.kept, tell=lambda line: logger.info(f"{host.print_prefix}{line}")
-            )
-        finally:
-            forget(host.name)
-        return status == 0, CommandOutput([])
 
 
 class Recorded(Command):

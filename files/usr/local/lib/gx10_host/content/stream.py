@@ -106,7 +106,7 @@ class Streams:
         if attempt >= max(ATTEMPTS, 2 * len(self.urls)):
             raise Stop(
                 f"{url}{path} could not be fetched after {attempt} attempts: {reason or absent[url]}. "
-                "Check the fabric cable and gx10-share.service on the sender; the next run resumes."
+                f"Check {way_to(url)} and gx10-share.service on the sender; the next run resumes."
             )
 
     def blocks(self, url: str, path: str, start: int, size: int | None) -> Iterator[memoryview]:
@@ -188,6 +188,11 @@ def connected_to(address: str, port: int) -> socket.socket:
         connected.close()
         raise
     return connected
+
+
+def way_to(url: str) -> str:
+    """What leads to a share: one that listens on this host itself is the end of a tunnel."""
+    return "the ssh connection that leads there" if "//127.0.0.1:" in url else "the fabric cable"
 
 
 def write_whole(out: FileIO, block: memoryview) -> None:

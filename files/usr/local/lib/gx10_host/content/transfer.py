@@ -56,11 +56,7 @@ PART = re.compile(r"([0-9]{1,3})/([1-9][0-9]{0,2})")
 
 def stage(arguments: argparse.Namespace) -> None:
     """Copy a directory on this host, with a manifest of what it holds; in place, make or hold its manifest."""
-    source, root = absolute(arguments.source), absolute(arguments.to)
-    if not source.is_dir():
-        raise Wrong(
-            f"{source} does not exist on this host. Put the weights there or name another source in the recipe."
-        )
+    source, root = source_of(arguments), absolute(arguments.to)
     inner, outer = sorted((source.resolve(), root.resolve()), key=lambda path: len(path.parts), reverse=True)
     if inner != outer and inner.is_relative_to(outer):
         raise Wrong(f"{source} and {root} lie one in the other. Name a source outside of the model's own directory.")
@@ -190,7 +186,7 @@ def describe_directory(root: pathlib.Path, name: str, entries: Mapping[str, Entr
 
 def describe(arguments: argparse.Namespace) -> None:
     """Write the manifest of a directory elsewhere; hashes are kept beside it, so that a second run reads nothing."""
-    source, target = absolute(arguments.source), absolute(arguments.to)
+    source, target = source_of(arguments), absolute(arguments.to)
     sizes, kept = listing(source), Proof(source, target.with_suffix(".proven.json"))
     entries: dict[str, Entry] = {}
 
@@ -297,6 +293,16 @@ def part_of(arguments: argparse.Namespace) -> tuple[int, int] | None:
 def holds(root: pathlib.Path, wrong: Sequence[Entry]) -> str:
     names = ", ".join(entry["path"] for entry in wrong[:5])
     return f"{root} holds {len(wrong)} absent or damaged files: {names}{', …' if len(wrong) > 5 else ''}"
+
+
+def source_of(arguments: argparse.Namespace) -> pathlib.Path:
+    """The directory that content comes from, which must be there."""
+    source = absolute(arguments.source)
+    if not source.is_dir():
+        raise Wrong(
+            f"{source} does not exist on this host. Put the weights there or name another source in the recipe."
+        )
+    return source
 
 
 def absolute(name: str) -> pathlib.Path:

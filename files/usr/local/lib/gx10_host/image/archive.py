@@ -3,7 +3,6 @@
     gx10-host archive save REFERENCE --archive DIR --image NAME.json    docker save, split into blobs
     gx10-host archive load REFERENCE --archive DIR --image NAME.json    verified blobs back into Docker
     gx10-host archive receive REFERENCE … --url URL…                    what this host lacks, from another's share
-    gx10-host archive adopt --archive DIR --image NAME.json             prove what was put here, then give it its name
     gx10-host archive verify --archive DIR                              hash everything; tell what is wrong
     gx10-host archive list --archive DIR                                images and bytes, as JSON
     gx10-host archive drop --archive DIR --image NAME.json              remove a manifest and the blobs only it named
@@ -21,14 +20,13 @@ import sys
 from collections.abc import Sequence
 
 from gx10_host.content.landing import alone_in
-from gx10_host.content.manifest import RECEIVED, Damaged, Wrong, read_manifest
+from gx10_host.content.manifest import Damaged, Wrong
 from gx10_host.content.proof import Proof, prove
-from gx10_host.write.whole import sync_directory
 
 from .load import load as load_archived
 from .receive import receive
 from .save import save
-from .store import BLOBS, archived, cleared, described, dropped, others, size_of, strays
+from .store import archived, cleared, dropped, others, size_of, strays
 
 
 def load(arguments: argparse.Namespace) -> None:
@@ -39,27 +37,6 @@ def load(arguments: argparse.Namespace) -> None:
         if manifest is None:
             raise Wrong(f"{root} holds no archive {arguments.image}. Run the deploy again to fetch or build it.")
         load_archived(root, arguments.reference, manifest)
-
-
-def adopt(arguments: argparse.Namespace) -> None:
-    """Give a manifest that was put here its name once every blob it names is here and proven."""
-    root = pathlib.Path(arguments.archive)
-    with alone_in(root):
-        received = root / "images" / (arguments.image + RECEIVED)
-        manifest = read_manifest(received)
-        if manifest is None:
-            raise Wrong(f"{received} is not there. Send the archive again.")
-        described(manifest, str(received))
-        if wrong := prove(root, manifest["name"], manifest["files"], everything=True):
-            for entry in wrong:
-                (root / entry["path"]).unlink(missing_ok=True)
-            names = ", ".join(entry["path"] for entry in wrong[:3])
-            raise Wrong(
-                f"{len(wrong)} files of {manifest['name']} arrived damaged and were removed: {names}. Run again."
-            )
-        sync_directory(root / BLOBS)
-        received.rename(root / "images" / arguments.image)
-        sync_directory(root / "images")
 
 
 def verify(arguments: argparse.Namespace) -> None:
@@ -117,7 +94,6 @@ COMMANDS = {
     "save": (save, ("reference", "image")),
     "load": (load, ("reference", "image")),
     "receive": (receive, ("reference", "image", "url", "record")),
-    "adopt": (adopt, ("image",)),
     "verify": (verify, ()),
     "list": (listed, ()),
     "drop": (drop, ("image",)),

@@ -134,7 +134,10 @@ def remove(item: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
         root = pathlib.Path(policy["archive"])
         dropped(root, next(path.name for path in (root / "images").glob("*.json") if read_json(path)["name"] == name))
     elif kind == "stray":
-        pathlib.Path(name).unlink(missing_ok=True)
+        if pathlib.Path(name).is_dir() and not pathlib.Path(name).is_symlink():
+            shutil.rmtree(name)  # Partial files of the rsync that once moved archives.
+        else:
+            pathlib.Path(name).unlink(missing_ok=True)
     else:
         shutil.rmtree(name)
     return ""
