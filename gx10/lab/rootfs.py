@@ -17,6 +17,7 @@ from .shell import must
 SUITE = "trixie"
 """Nearer to DGX OS 7 (systemd 255, Docker 28) than bookworm; its `docker save` writes content-addressed layers."""
 
+# rsync is there to be raced by `make bench-weights`: no host needs it.
 # fmt: off
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "docker.io", "docker-cli", "docker-buildx", "python3",

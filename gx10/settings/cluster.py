@@ -206,7 +206,7 @@ class HostPolicy(Settings):
     gpu: str = "GB10"
     """GPU of every host. With `GB10` the rules of its sm_121 apply: which kernels it has, and which it has not."""
 
-    packages: tuple[str, ...] = ("rsync", "zstd", "nftables", "python3")
+    packages: tuple[str, ...] = ("zstd", "nftables", "python3")
     """Debian or Ubuntu packages that must be present; DGX OS brings Docker and the driver itself."""
 
     operators: tuple[str, ...] = Field(default=(), examples=[["ada"]])

@@ -212,6 +212,15 @@ def test_archives_beyond_the_last_few_go_with_the_layers_only_they_need(host: Ho
     assert {path.name for path in (host.archive / "blobs/sha256").iterdir()} == {"base", "new", "old"}
 
 
+def test_partial_files_of_an_earlier_way_to_move_archives_go(host: Host) -> None:
+    host.archived("node:new", new=MB)
+    (host.archive / "blobs/sha256/.partial").mkdir()
+    (host.archive / "blobs/sha256/.partial/feed").write_bytes(b"half")
+    assert host.plan() == {("stray", str(host.archive / "blobs/sha256/.partial"))}
+    host.clean()
+    assert {path.name for path in (host.archive / "blobs/sha256").iterdir()} == {"new"}
+
+
 def test_bytes_bound_the_archive_but_never_take_what_is_kept(host: Host) -> None:
     host.policy |= {"keep_archives": 9, "archive_bytes": 3 * MB}
     for name in ("new", "old", "older", "oldest"):
