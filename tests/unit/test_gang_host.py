@@ -445,25 +445,23 @@ def test_control_waits_for_what_it_asked_for(tmp_path: Path) -> None:
     picture: dict[str, Any] = {"phase": "starting", "life": f"{G1}.1", "waiting": [], "handled": "", "since": 0}
     picture |= {"failures": 0, "attempts": 4}
 
-    def supervise() -> None:
+    program = "from gx10_host.gang import control as gang_control; import pathlib, sys; "
+    program += "".join(f"{name} = pathlib.Path({str(path)!r}); " for name, path in settings.items())
+    program += "gang_control.ask.__defaults__ = (gang_control.WISH,); "
+    program += "gang_control.picture.__defaults__ = (gang_control.PICTURE,); gang_control.main(sys.argv[1:])"
+    with subprocess.Popen(
+        [*PYTHON, "-c", f"import sys; sys.path.insert(0, {str(LIBRARY)!r}); {program}", "restart", "--seconds", "30"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **env},
+    ) as control:  # fmt: skip
         assert wait_until((tmp_path / "wish.json").exists)
         told = {**picture, "handled": json.loads((tmp_path / "wish.json").read_text())["id"]}
         for phase in ("draining", "starting", "serving"):
             (tmp_path / "new").write_text(json.dumps({"picture": {**told, "phase": phase}}))
             (tmp_path / "new").rename(tmp_path / "gang.json")
-            time.sleep(0.6)
-
-    threading.Thread(target=supervise, daemon=True).start()
-    program = "from gx10_host.gang import control as gang_control; import pathlib, sys; "
-    program += "".join(f"{name} = pathlib.Path({str(path)!r}); " for name, path in settings.items())
-    program += "gang_control.ask.__defaults__ = (gang_control.WISH,); "
-    program += "gang_control.picture.__defaults__ = (gang_control.PICTURE,); gang_control.main(sys.argv[1:])"
-    done = subprocess.run(
-        [*PYTHON, "-c", f"import sys; sys.path.insert(0, {str(LIBRARY)!r}); {program}", "restart", "--seconds", "30"],
-        capture_output=True, text=True, timeout=SECONDS, check=False, env={**os.environ, **env},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert f"gang: serving {G1}.1 after" in done.stdout
+            # Ends with the command itself, which waits no longer than it is told.
+            said = next((line for line in control.stdout or () if phase in line), "")
+        assert control.wait(timeout=SECONDS) == 0, control.stderr and control.stderr.read()
+    assert f"gang: serving {G1}.1 after" in said
 
 
 SERVING = {"phase": "serving", "life": f"{G2}.3"}

@@ -210,14 +210,11 @@ def test_a_child_that_outlives_the_run_keeps_the_lock(
     with locked(description, tmp_path, "reconciliation", 60) as held:
         child = subprocess.Popen(["sleep", "60"], pass_fds=held.descriptors)
         os.close(held.descriptors[1])  # as the kernel does when this process is killed
-        time.sleep(0.3)
-        assert place.exists(), "the child could still act on the cluster"
+        freed = wait_until(lambda: not place.exists(), seconds=0.3)
+        assert not freed, "the child could still act on the cluster"
         child.kill()
         child.wait()
-        until = time.monotonic() + SECONDS
-        while place.exists():
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        assert wait_until(lambda: not place.exists(), SECONDS)
         os.dup2(os.open(os.devnull, os.O_RDONLY), held.descriptors[1])
 
 
