@@ -64,7 +64,9 @@ for name, address in config["hosts"].items():
         continue
     there = http.client.HTTPConnection(address, config["port"], timeout=5, source_address=(own, 0))
     for head in (config["host"], config["head"]):
-        order = {"key": "1 stop", "want": "stop", "cluster": config["cluster"], "head": head}
+        life = "0123456789abcdef.1"
+        order = {"wire": 1, "key": f"{life} stop", "want": "stop", "life": life}
+        order |= {"cluster": config["cluster"], "head": head}
         there.request("POST", "/", json.dumps(order))
         answer = there.getresponse()
         print(name, answer.status, json.load(answer)["obeys"]["head"])
