@@ -9,7 +9,8 @@ from gx10.lab.lab import Lab
 PROGRAM = r"""
 import glob, hashlib, json, os, pathlib, subprocess
 def run(*argv): return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-roots = ["/etc/gx10", "/etc/systemd/system", "/usr/local/lib/gx10", "/etc/sysctl.d", "/etc/hosts", "/srv/models"]
+roots = ["/etc/gx10", "/etc/systemd/system", "/usr/local/lib/gx10_host", "/usr/local/bin/gx10-host", "/etc/sysctl.d"]
+roots += ["/etc/hosts", "/srv/models"]
 told = {}
 for root in roots:
     for path in sorted([root, *glob.glob(root + "/**", recursive=True, include_hidden=True)]):
