@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from gx10_host.content import manifest as manifests
-from gx10_host.weights.fence import mount_points, mounts_below
+from gx10_host.disk import mount_points
+from gx10_host.weights.fence import mounts_below
 from gx10_host.weights.remove import clean as clean_up
 from gx10_host.weights.rules import KINDS, Item, Rules
 from gx10_host.weights.tree import Tree

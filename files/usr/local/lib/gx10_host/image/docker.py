@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
 import pathlib
 import re
-import socket
 import subprocess
-import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import IO, Any
 
 from gx10_host.content.manifest import Wrong
 
 ANSWER_SECONDS = 60
-SOCKET = "unix:///var/run/docker.sock"
-ABSENT = re.compile(r"^(error( response from daemon)?: )?no such image: ", re.IGNORECASE | re.MULTILINE)
+PROBED_SECONDS = 30
+"""How long a probe waits for an answer: whoever asks it waits no longer."""
+ABSENT = re.compile(r"^(error( response from daemon)?: )?no such (image|container|object): ", re.IGNORECASE)
+"""What the daemon says of a name that it does not have; "no such file" of a missing socket is something else."""
 
 
-def asked(*argv: str) -> subprocess.CompletedProcess[str]:
+class Silent(Wrong):
+    """Docker does not answer, or not what it was asked."""
+
+    def __init__(self, cause: object) -> None:
+        super().__init__(f"Docker does not answer: {cause}. See `systemctl status docker` on this host.")
+        self.cause = str(cause)
+
+
+class Absent(Silent):
+    """There is no docker to ask."""
+
+    def __init__(self, command: str) -> None:
+        cause = "There is no docker on this host"
+        Wrong.__init__(self, f"{cause}, and `{command}` tells nothing. Install Docker, then run again.")
+        self.cause = cause
+
+
+def asked(*argv: str, seconds: float = ANSWER_SECONDS) -> subprocess.CompletedProcess[str]:
+    """What becomes of a docker command."""
+    what = f"docker {' '.join(argv[:2])}"
     try:
-        return subprocess.run(["docker", *argv], capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+        return subprocess.run(["docker", *argv], capture_output=True, text=True, timeout=seconds, check=False)
     except FileNotFoundError:
-        raise Wrong("There is no docker on this host. Install Docker, then run again.") from None
+        raise Absent(what) from None
     except subprocess.TimeoutExpired:
-        raise silent(f"nothing came within {ANSWER_SECONDS} s") from None
+        raise Silent(f"{what}: nothing came within {seconds:g} s") from None
+    except OSError as error:
+        raise Silent(f"{what}: {error}") from None
 
 
-def silent(told: object) -> Wrong:
-    return Wrong(f"Docker does not answer: {told}. See `systemctl status docker` on this host.")
+def answered(*argv: str, seconds: float = ANSWER_SECONDS) -> str:
+    """What a docker command prints; one that fails leaves unknown what it was to tell."""
+    done = asked(*argv, seconds=seconds)
+    if done.returncode:
+        raise Silent(f"docker {' '.join(argv[:2])}: {done.stderr.strip() or f'status {done.returncode}'}")
+    return done.stdout
+
+
+def inspect(kind: str, names: Sequence[str], seconds: float = ANSWER_SECONDS) -> list[dict[str, Any]]:
+    """What Docker holds of those images or containers that it has."""
+    if not names:
+        return []
+    done = asked(kind, "inspect", *names, seconds=seconds)
+    complaints = [line for line in done.stderr.splitlines() if line.strip() and not ABSENT.match(line)]
+    if done.returncode and (complaints or not done.stderr.strip()):
+        raise Silent(f"docker {kind} inspect: {' '.join(complaints) or f'status {done.returncode}'}")
+    held: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    return held
 
 
 def inspected(reference: str, what: str) -> str:
@@ -38,9 +73,9 @@ def inspected(reference: str, what: str) -> str:
     done = asked("image", "inspect", "--format", what, reference)
     if done.returncode == 0:
         return done.stdout.strip()
-    if ABSENT.search(done.stderr):
+    if any(map(ABSENT.match, done.stderr.splitlines())):
         return ""
-    raise silent(done.stderr.strip())
+    raise Silent(done.stderr.strip())
 
 
 def image_layers(reference: str) -> list[str] | None:
@@ -56,70 +91,24 @@ def image_size(reference: str) -> int:
 
 def docker_root() -> pathlib.Path:
     """The directory that holds Docker's store."""
-    done = asked("info", "--format", "{{.DockerRootDir}}")
-    if done.returncode or not done.stdout.strip():
-        raise silent(done.stderr.strip())
-    return pathlib.Path(done.stdout.strip())
-
-
-class DaemonSocket(http.client.HTTPConnection):
-    """The daemon's own API: it answers in milliseconds, where its command first takes 0.1 s to start."""
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(ANSWER_SECONDS)
-        self.sock.connect(os.environ.get("DOCKER_HOST", SOCKET).removeprefix("unix://"))
-
-
-def told_by_daemon(path: str) -> Any:
-    """What the daemon answers to GET, as JSON."""
-    daemon = DaemonSocket("docker")
-    try:
-        # Asked by an older version of the API, Docker 26 breaks off where only the build cache is wanted.
-        daemon.request("GET", f"/v1.44{path}")
-        answer = daemon.getresponse()
-        told = json.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise silent(error) from None
-    finally:
-        daemon.close()
-    if answer.status != http.HTTPStatus.OK:
-        raise silent(told.get("message", answer.status))
-    return told
-
-
-def build_cache() -> list[dict[str, Any]]:
-    """Records of the build cache. `docker system df` would measure every image first, which takes seconds."""
-    return told_by_daemon("/system/df?type=build-cache").get("BuildCache") or []
-
-
-def labelled_images(label: str) -> Iterator[dict[str, Any]]:
-    """Id, tags and size of every image that has a label."""
-    wanted = urllib.parse.quote(json.dumps({"label": [label]}))
-    for found in told_by_daemon(f"/images/json?filters={wanted}"):
-        tags = [tag for tag in found.get("RepoTags") or [] if tag != "<none>:<none>"]
-        yield {"id": found["Id"], "tags": tags, "size": found.get("Size") or 0}
-
-
-def images_of_containers() -> set[str]:
-    """Ids of the images of every container, running or not."""
-    return {found["ImageID"] for found in told_by_daemon("/containers/json?all=1")}
+    return pathlib.Path(_of_daemon("DockerRootDir"))
 
 
 def docker_driver() -> str:
     """The store that Docker keeps images in, such as overlay2."""
-    done = asked("info", "--format", "{{.Driver}}")
-    if done.returncode or not done.stdout.strip():
-        raise silent(done.stderr.strip())
-    return done.stdout.strip()
+    return _of_daemon("Driver")
+
+
+def _of_daemon(what: str) -> str:
+    told = answered("info", "--format", f"{{{{.{what}}}}}").strip()
+    if not told:  # An older client says so of a daemon that is gone.
+        raise Silent(f"docker info: it tells no {what}")
+    return told
 
 
 def layers_held() -> list[list[str]]:
     """Layers of every image that Docker has, each lowest first; images without a name count as well."""
-    done = asked("image", "ls", "--quiet", "--no-trunc")
-    if done.returncode:
-        raise silent(done.stderr.strip())
-    ids = sorted(set(done.stdout.split()))
+    ids = sorted(set(answered("image", "ls", "--quiet", "--no-trunc").split()))
     if not ids:
         return []
     done = asked("image", "inspect", "--format", "{{json .RootFS.Layers}}", *ids)
@@ -129,10 +118,7 @@ def layers_held() -> list[list[str]]:
 
 def takes_part() -> bool:
     """Whether `docker load` of this daemon takes an image without the layers that it holds, and compressed ones."""
-    done = asked("info", "--format", "{{json .DriverStatus}}")
-    if done.returncode:
-        raise silent(done.stderr.strip())
-    return "io.containerd.snapshotter" not in done.stdout
+    return "io.containerd.snapshotter" not in answered("info", "--format", "{{json .DriverStatus}}")
 
 
 def well() -> bool:
@@ -164,7 +150,7 @@ def restart_docker() -> None:
         ["systemctl", "restart", "docker.service"], capture_output=True, text=True, timeout=180, check=False
     )
     if done.returncode or not well():
-        raise silent(f"after a restart: {done.stderr.strip() or 'no answer'}")
+        raise Silent(f"after a restart: {done.stderr.strip() or 'no answer'}")
 
 
 def piped(end: IO[bytes] | None) -> IO[bytes]:

@@ -22,7 +22,8 @@ from typing import Any
 from gx10_host.content.landing import alone_in, amount
 from gx10_host.content.manifest import Manifest, Wrong, read_json, write_json
 
-from .docker import asked, build_cache, docker_root, images_of_containers, labelled_images
+from .daemon import build_cache, images_of_containers, labelled_images
+from .docker import asked, docker_root
 from .store import dropped, others, size_of, strays
 
 POLICY = pathlib.Path("/etc/gx10/images.json")

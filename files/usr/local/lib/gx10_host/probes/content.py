@@ -17,6 +17,7 @@ from typing import Any
 from gx10_host.content.landing import allocated
 from gx10_host.content.manifest import MANIFEST, PARTIAL, Wrong, digest_of_manifest, read_manifest
 from gx10_host.content.proof import Proof
+from gx10_host.disk import free_bytes
 
 
 def stored(root: pathlib.Path, manifest_file: pathlib.Path) -> dict[str, Any] | None:
@@ -55,13 +56,6 @@ def bytes_in(directory: pathlib.Path, sizes: bool = False) -> int | None:
     return total
 
 
-def free_in(directory: pathlib.Path) -> int:
-    while not directory.exists():
-        directory = directory.parent
-    found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize
-
-
 def cached(root: pathlib.Path, name: str) -> int:
     """Bytes of a repository in the hub caches of the model root, which can stand under a second name."""
     repository = "models--" + name.replace("/", "--")
@@ -80,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         told["model"] = stored(model, model / MANIFEST)
     if asked.get("root"):
         root = pathlib.Path(asked["root"])
-        told["free"] = free_in(root)
+        told["free"] = free_bytes(root)
         told["present"] = bytes_in(model) or 0
         told["cached"] = cached(root, asked["cache"]) if asked.get("cache") else 0
         told["source_bytes"] = bytes_in(pathlib.Path(asked["source"]), sizes=True) if asked.get("source") else None

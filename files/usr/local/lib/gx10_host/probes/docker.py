@@ -7,31 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# What the daemon says of a name that it does not have; "no such file" of a missing socket is something else.
-ABSENT = re.compile(r"^(error( response from daemon)?: )?no such (image|container|object): ", re.IGNORECASE)
-
-
-def inspect(kind: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What `docker KIND inspect` says of those names that exist; a dead daemon is an error, never an absence."""
-    if not names:
-        return []
-    try:
-        done = subprocess.run(
-            ["docker", kind, "inspect", *names], capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        sys.exit(f"docker {kind} inspect: {error}")
-    complaints = [line for line in done.stderr.splitlines() if line.strip() and not ABSENT.match(line)]
-    if done.returncode and (complaints or not done.stderr.strip()):
-        sys.exit(f"docker {kind} inspect: {' '.join(complaints) or f'status {done.returncode}'}")
-    told: list[dict[str, Any]] = json.loads(done.stdout or "[]")
-    return told
+from gx10_host.content.manifest import Wrong
+from gx10_host.image.docker import PROBED_SECONDS, inspect
 
 
 def names_of(found: Mapping[str, Any]) -> set[str]:
@@ -72,31 +53,32 @@ def container(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def main(argv: Sequence[str]) -> int:
-    asked = json.loads(argv[0])
-    wanted = asked.get("images", [])
+def held(wanted: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """Images by the reference, and containers by the name, that they were asked for by; None of what is not there."""
     images = {}
-    for found in inspect("image", wanted):
+    for found in inspect("image", wanted, PROBED_SECONDS):
         for name in wanted:
             if name in names_of(found):
                 images[name] = image(found)
-    containers = {
-        found["Name"].lstrip("/"): container(found) for found in inspect("container", asked.get("containers", []))
-    }
+    containers = {found["Name"].lstrip("/"): container(found) for found in inspect("container", names, PROBED_SECONDS)}
     # What an image brings itself: a running container keeps it, whatever became of the tag.
-    for found in inspect("image", sorted({one["image_id"] for one in containers.values()})):
+    for found in inspect("image", sorted({each["image_id"] for each in containers.values()}), PROBED_SECONDS):
         pairs = [entry.partition("=") for entry in (found.get("Config") or {}).get("Env") or []]
-        for one in containers.values():
-            if one["image_id"] == found["Id"]:
-                one["image_labels"] = (found.get("Config") or {}).get("Labels") or {}
+        for each in containers.values():
+            if each["image_id"] == found["Id"]:
+                each["image_labels"] = (found.get("Config") or {}).get("Labels") or {}
                 own = {name: hashlib.sha256(value.encode()).hexdigest() for name, _, value in pairs}
-                one["image_environment"] = own
-    print(
-        json.dumps(
-            {
-                "images": {name: images.get(name) for name in wanted},
-                "containers": {name: containers.get(name) for name in asked.get("containers", [])},
-            }
-        )
-    )
+                each["image_environment"] = own
+    return {
+        "images": {name: images.get(name) for name in wanted},
+        "containers": {name: containers.get(name) for name in names},
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    asked = json.loads(argv[0])
+    try:
+        print(json.dumps(held(asked.get("images", []), asked.get("containers", []))))
+    except Wrong as error:
+        sys.exit(str(error))
     return 0

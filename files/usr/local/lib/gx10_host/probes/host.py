@@ -7,34 +7,25 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from gx10_host import memory
-
-
-def output(*argv: str) -> tuple[str | None, str]:
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return None, str(error)
-    if done.returncode:
-        return None, (done.stderr or done.stdout).strip()
-    return done.stdout, ""
+from gx10_host.commands import tried
+from gx10_host.disk import free_bytes
+from gx10_host.image.docker import PROBED_SECONDS, Silent, answered
 
 
 def docker() -> dict[str, Any]:
-    told, error = output("docker", "info", "--format", "{{json .}}")
-    if told is None:
-        return {"ok": False, "error": error}
     try:
+        told = answered("info", "--format", "{{json .}}", seconds=PROBED_SECONDS)
         info = json.loads(told)
+    except Silent as error:
+        return {"ok": False, "error": error.cause}
     except ValueError:
         return {"ok": False, "error": f"docker info answered {told[:80]!r}, which is no JSON"}
     if info.get("ServerErrors"):
@@ -61,16 +52,8 @@ def docker() -> dict[str, Any]:
     }
 
 
-def free_bytes(name: str) -> int:
-    path = pathlib.Path(name).absolute()
-    while not path.exists():
-        path = path.parent
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
-
-
 def addresses() -> dict[str, list[str]]:
-    told, _ = output("ip", "-j", "address")
+    told, _ = tried("ip", "-j", "address")
     return {
         link["ifname"]: [entry["local"] for entry in link.get("addr_info", []) if entry.get("family") == "inet"]
         for link in json.loads(told or "[]")

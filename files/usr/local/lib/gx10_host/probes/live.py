@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pathlib
 import platform
 import re
@@ -24,7 +23,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gx10_host import commands
 from gx10_host.commands import output
+from gx10_host.content.manifest import Wrong
+from gx10_host.disk import free_bytes
+from gx10_host.image.docker import PROBED_SECONDS, answered
 
 SHOWN: dict[str, dict[str, list[str]]] = {}
 """What systemd holds of the units that are asked about."""
@@ -48,22 +51,20 @@ def nft(table: str, text: str) -> dict[str, str]:
 
 def others(names: Sequence[str]) -> dict[str, str]:
     """Containers that run beside those that are named."""
-    told = output("docker", "container", "ls", "--format", "{{.Names}}\t{{.Image}}")
+    try:
+        told = answered("container", "ls", "--format", "{{.Names}}\t{{.Image}}", seconds=PROBED_SECONDS)
+    except Wrong as error:
+        sys.exit(str(error))
     rows = (line.split("\t", 1) for line in told.splitlines() if "\t" in line)
     return {name: image for name, image in rows if name not in names}
 
 
 def shown(units: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """What systemd holds of units, by the name they were asked for: property to the values of its lines."""
-    if not units:
-        return {}
-    blocks = output("systemctl", "show", "--property", ",".join(PROPERTIES), "--", *units).strip().split("\n\n")
-    if len(blocks) != len(units):
-        sys.exit(f"systemctl show: {len(blocks)} answers for {len(units)} units")
     told: dict[str, dict[str, list[str]]] = {}
-    for unit, block in zip(units, blocks, strict=True):
+    for unit, lines in zip(units, commands.shown(",".join(PROPERTIES), units), strict=True):
         told[unit] = {}
-        for line in block.splitlines():
+        for line in lines:
             name, _, value = line.partition("=")
             told[unit].setdefault(name, []).append(value)
     return told
@@ -270,17 +271,6 @@ def kernels() -> dict[str, Any]:
     return {"running": platform.release(), "installed": installed}
 
 
-def free(paths: Sequence[str]) -> dict[str, int]:
-    told = {}
-    for name in paths:
-        path = pathlib.Path(name).absolute()
-        while not path.exists():
-            path = path.parent
-        found = os.statvfs(path)
-        told[name] = found.f_bavail * found.f_frsize
-    return told
-
-
 def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
 
@@ -307,7 +297,7 @@ def main(argv: Sequence[str]) -> int:
                 "driver": driver(),
                 "kernel": kernels(),
                 "clock": time.time(),
-                "free": free(asked.get("free", [])),
+                "free": {name: free_bytes(name) for name in asked.get("free", [])},
                 "reboot": pathlib.Path("/run/reboot-required").exists(),
             }
         )

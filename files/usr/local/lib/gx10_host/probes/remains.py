@@ -14,9 +14,10 @@ import pathlib
 import pwd
 import re
 import stat
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
+
+from gx10_host.commands import shown
+from gx10_host.disk import mount_points
 
 UNITS = "/etc/systemd/system"
 others: dict[str, str] = {}
@@ -62,27 +63,6 @@ def own_directory(path: str) -> bool:
         others[path] = f"something else is mounted on {inside[0]}"
         return False
     return straight(path)
-
-
-def mount_points() -> list[str]:
-    rows = [line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_bytes().splitlines()]
-    told = (re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), row) for row in rows)
-    return [row.decode(errors="surrogateescape") for row in told]
-
-
-def unit_states(names: Sequence[str]) -> dict[str, dict[str, str]]:
-    if not names:
-        return {}
-    words = ["systemctl", "show", "--property", "Id,ActiveState,UnitFileState,FragmentPath", "--", *names]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        sys.exit(f"systemctl: {error}")
-    blocks = done.stdout.strip().split("\n\n")
-    if done.returncode or len(blocks) != len(names):
-        sys.exit(f"systemctl show: {done.stderr.strip() or f'{len(blocks)} answers for {len(names)} units'}")
-    rows = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks)
-    return dict(zip(names, rows, strict=True))
 
 
 def ours(unit: str, path: str, mark: str) -> bool:
@@ -133,8 +113,10 @@ def user(name: str, home: str) -> str:
 def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
 
-    mounts.extend(mount_points())
-    states = unit_states(asked["units"])
+    mounts.extend(sorted(map(str, mount_points())))
+    blocks = shown("Id,ActiveState,UnitFileState,FragmentPath", asked["units"])
+    rows = (dict(line.split("=", 1) for line in lines if "=" in line) for lines in blocks)
+    states = dict(zip(asked["units"], rows, strict=True))
     members: dict[str, list[str]] = {"file": [], "directory": []}
     for place, told in asked["families"].items():
         members[told["kind"]] += family(place, **told)

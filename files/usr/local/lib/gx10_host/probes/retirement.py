@@ -10,32 +10,25 @@ from __future__ import annotations
 import json
 import pathlib
 import pwd
+import sys
 from collections.abc import Sequence
 
 from gx10_host.commands import output
-
-
-def lines(path: pathlib.Path) -> list[str]:
-    try:
-        text = path.read_bytes().decode(errors="surrogateescape")
-    except FileNotFoundError:
-        return []
-    return text.removesuffix("\n").split("\n") if text else []
+from gx10_host.content.manifest import Wrong
+from gx10_host.disk import lines_of
+from gx10_host.image.docker import answered, image_size
 
 
 def images(label: str) -> dict[str, int]:
     """References and sizes of images with the label; one without a name by its id."""
-    told = output("docker", "image", "ls", "--no-trunc", "--filter", f"label={label}", "--format", "json")
+    told = answered("image", "ls", "--no-trunc", "--filter", f"label={label}", "--format", "json")
     rows = [json.loads(line) for line in told.splitlines() if line.strip()]
     names = [f"{row['Repository']}:{row['Tag']}" if row["Tag"] != "<none>" else row["ID"] for row in rows]
-    sizes = {}
-    for row, name in zip(rows, names, strict=True):
-        sizes[name] = int(output("docker", "image", "inspect", "--format", "{{.Size}}", row["ID"]).strip())
-    return sizes
+    return {name: image_size(row["ID"]) for row, name in zip(rows, names, strict=True)}
 
 
 def containers(names: Sequence[str]) -> list[str]:
-    told = output("docker", "container", "ls", "--all", "--format", "{{.Names}}").split()
+    told = answered("container", "ls", "--all", "--format", "{{.Names}}").split()
     return [name for name in names if name in told]
 
 
@@ -59,14 +52,18 @@ def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
 
     home = pathlib.Path(pwd.getpwnam(asked["login"]).pw_dir)
+    try:
+        labelled, left = images(asked["label"]), containers(asked["containers"])
+    except Wrong as error:
+        sys.exit(str(error))
     print(
         json.dumps(
             {
-                "authorized": lines(home / ".ssh/authorized_keys"),
-                "hosts": lines(pathlib.Path(asked["hosts"])),
+                "authorized": lines_of(home / ".ssh/authorized_keys"),
+                "hosts": lines_of(asked["hosts"]),
                 "table": bool(output("nft", "list", "table", *asked["table"].split(), fine=(0, 1))),
-                "images": images(asked["label"]),
-                "containers": containers(asked["containers"]),
+                "images": labelled,
+                "containers": left,
                 "model_root": pathlib.Path(asked["model_root"]).is_dir(),
                 "archive": archived(pathlib.Path(asked["archive"])),
                 "engine": output("systemctl", "is-active", asked["engine"], fine=(0, 1, 2, 3, 4)).strip(),

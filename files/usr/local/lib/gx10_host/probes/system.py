@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gx10_host.commands import output
+from gx10_host.commands import output, shown
 
 
 def sysctl(name: str) -> str | None:
@@ -114,14 +114,9 @@ def astray(unit: str, directory: pathlib.Path) -> list[str]:
 
 def units(names: Sequence[str], directory: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Properties of units by the name they were asked for; systemd itself tells them by Id, which an alias is not."""
-    if not names:
-        return {}
-    blocks = output("systemctl", "show", "--property", UNIT, "--", *names).strip().split("\n\n")
-    if len(blocks) != len(names):
-        sys.exit(f"systemctl show: {len(blocks)} answers for {len(names)} units")
     told: dict[str, dict[str, Any]] = {}
-    for name, block in zip(names, blocks, strict=True):
-        told[name] = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    for name, lines in zip(names, shown(UNIT, names), strict=True):
+        told[name] = dict(line.split("=", 1) for line in lines if "=" in line)
         if not told[name].pop("Id", ""):
             sys.exit(f"systemctl show: no answer for {name}")
         told[name]["Astray"] = astray(name, directory)

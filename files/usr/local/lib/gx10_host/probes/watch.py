@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+from gx10_host.disk import lines_of
 from gx10_host.night.environment import SEAL, tree
 
 
@@ -59,15 +60,6 @@ def environment(name: str) -> dict[str, Any] | None:
         return None
 
 
-def authorized(login: str) -> list[str]:
-    path = pathlib.Path(pwd.getpwnam(login).pw_dir, ".ssh/authorized_keys")
-    try:
-        text = path.read_bytes().decode(errors="surrogateescape")
-    except FileNotFoundError:
-        return []
-    return text.removesuffix("\n").split("\n") if text else []
-
-
 def files(root: str) -> dict[str, list[Any]]:
     """Digest, mode and owner of everything in a directory, and of itself as `.`: byte code and links as well."""
     top = pathlib.Path(root)
@@ -100,7 +92,7 @@ def restored(name: str) -> dict[str, str]:
 def main(argv: Sequence[str]) -> int:
     asked = json.loads(argv[0])
 
-    login = asked["login"]
+    home = pathlib.Path(pwd.getpwnam(asked["login"]).pw_dir)
     print(
         json.dumps(
             {
@@ -110,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
                 "environment": environment(asked["environment"]) if asked["environment"] else None,
                 "project": files(asked["project"]) if asked["project"] else {},
                 "restored": restored(asked["restored"]) if asked.get("restored") else {},
-                "authorized": authorized(login),
+                "authorized": lines_of(home / ".ssh/authorized_keys"),
             }
         )
     )

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gx10_host.content.manifest import Wrong
-from gx10_host.image.docker import asked, silent
+from gx10_host.disk import mount_points
+from gx10_host.image.docker import answered
 
 SYSTEM = (
     "", "bin", "boot", "dev", "etc", "lib", "opt", "proc", "run", "sbin", "srv", "sys", "tmp", "usr", "var", "var/lib",
@@ -45,26 +46,13 @@ def mounts_below(root: pathlib.Path) -> set[pathlib.Path]:
     return {path for path in mount_points() if root in path.parents}
 
 
-def mount_points() -> set[pathlib.Path]:
-    """Every mount point, also those of directories of the same file system, which look like any other."""
-    found = set()
-    for line in pathlib.Path("/proc/self/mountinfo").read_bytes().splitlines():
-        escaped = line.split(b" ")[4]
-        point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), escaped)
-        found.add(pathlib.Path(os.fsdecode(point)))
-    return found
-
-
 def docker(*words: str) -> str:
     """What Docker answers; one that does not leaves unknown what is served."""
     unknown = "Nobody knows what is served until it does."
     try:
-        done = asked(*words)
+        return answered(*words)
     except Wrong as error:
         raise Wrong(f"{error} {unknown}") from None
-    if done.returncode:
-        raise Wrong(f"{silent(done.stderr.strip())} {unknown}")
-    return done.stdout
 
 
 def in_use(root: pathlib.Path) -> set[pathlib.Path]:

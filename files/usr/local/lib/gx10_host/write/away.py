@@ -14,6 +14,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from gx10_host.disk import mount_points
+
 STOP_SECONDS = 1200
 """A supervisor drains for as long as its unit lets it."""
 UNITS = "/etc/systemd/system"
@@ -39,12 +41,6 @@ def kind(path: str) -> str:
     return "file" if stat.S_ISREG(found.st_mode) else "other"
 
 
-def mounts() -> list[str]:
-    """Where something is mounted now: looked at anew before each removal."""
-    lines = pathlib.Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
-    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
-
-
 def remove(path: str, wanted: str) -> None:
     found = kind(path)
     if not found:
@@ -54,7 +50,8 @@ def remove(path: str, wanted: str) -> None:
     if wanted == "file":
         pathlib.Path(path).unlink()
     else:
-        inside = [mount for mount in mounts() if mount.startswith(f"{os.path.realpath(path)}/")]
+        whole = pathlib.Path(path).resolve()
+        inside = [str(mount) for mount in mount_points() if whole in mount.parents]  # As mounted now, not before.
         if inside:
             sys.exit(f"{inside[0]} is mounted in {path}. It was not removed; unmount it and run again.")
         shutil.rmtree(path)
