@@ -1,6 +1,7 @@
 """An SSH server on loopback whose commands run on this machine: a host as pyinfra and ssh reach it.
 
-Commands read and write as they run, ports are forwarded both ways, and this package's program is the checkout's.
+Commands read and write as they run, ports are forwarded both ways, and this package's program is the checkout's. Where
+a server is given a directory for them, its users are hosts of their own: `/srv/` is each one's below that directory.
 `python -m tests.unit.ssh_server DIRECTORY` writes `port`, `key` and `known_hosts` there and serves until it is killed.
 """
 
@@ -32,9 +33,10 @@ Address = tuple[str, int]
 class Everybody(paramiko.ServerInterface):
     """Lets any key in, runs what it is told, and forwards."""
 
-    def __init__(self, transport: paramiko.Transport, moved: Mapping[Address, Address]) -> None:
-        self.transport, self.moved = transport, moved
+    def __init__(self, transport: paramiko.Transport, moved: Mapping[Address, Address], hosts: Path | None) -> None:
+        self.transport, self.moved, self.hosts = transport, moved, hosts
         self.running: list[subprocess.Popen[bytes]] = []
+        self.channels: list[paramiko.Channel] = []
         self.listeners: dict[Address, socket.socket] = {}
         self.ends: dict[int, socket.socket] = {}
 
@@ -53,6 +55,8 @@ class Everybody(paramiko.ServerInterface):
     @override
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         text = command.decode().replace(ENTRY, str(PROJECT / f"files{ENTRY}"))
+        if self.hosts:
+            text = text.replace("/srv/", f"{self.hosts}/{self.transport.get_username()}/srv/")
         running = subprocess.Popen(
             ["sh", "-c", text],
             stdin=subprocess.PIPE,
@@ -94,8 +98,10 @@ class Everybody(paramiko.ServerInterface):
     def serve(self) -> None:
         """Join forwarded channels to their ends until the connection has ended."""
         while self.transport.is_active():
-            if (channel := self.transport.accept(1)) and channel.chanid in self.ends:
-                _join(channel, self.ends.pop(channel.chanid))
+            if channel := self.transport.accept(1):
+                self.channels.append(channel)  # One that nobody holds is closed.
+                if channel.chanid in self.ends:
+                    _join(channel, self.ends.pop(channel.chanid))
         for listener in self.listeners.values():
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
@@ -151,10 +157,13 @@ def _fed(channel: paramiko.Channel, pipe: IO[bytes]) -> None:
 
 
 class Server:
-    """A host of that kind; `moved` says which address stands for another that a client wants to be led to."""
+    """A host of that kind, or several in a directory `hosts`; `moved` says which address stands for another that a
+    client wants to be led to."""
 
-    def __init__(self, directory: Path, moved: Mapping[Address, Address] | None = None) -> None:
-        self.moved = moved or {}
+    def __init__(
+        self, directory: Path, moved: Mapping[Address, Address] | None = None, hosts: Path | None = None
+    ) -> None:
+        self.moved, self.hosts = moved or {}, hosts
         self.key = paramiko.ECDSAKey.generate()
         self.connections: list[Everybody] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -173,7 +182,7 @@ class Server:
             while True:
                 transport = paramiko.Transport(self.listener.accept()[0])
                 transport.add_server_key(self.key)
-                server = Everybody(transport, self.moved)
+                server = Everybody(transport, self.moved, self.hosts)
                 with contextlib.suppress(*LOST):
                     transport.start_server(server=server)
                     self.connections.append(server)
@@ -189,9 +198,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def reachable(directory: Path, moved: Mapping[Address, Address] | None = None) -> Iterator[Server]:
+def reachable(
+    directory: Path, moved: Mapping[Address, Address] | None = None, hosts: Path | None = None
+) -> Iterator[Server]:
     """Serve beside a test."""
-    server = Server(directory, moved)
+    server = Server(directory, moved, hosts)
     threading.Thread(target=server.serve, daemon=True).start()
     try:
         yield server
