@@ -337,9 +337,13 @@ generations_differ = on_hosts(
 )
 OUT_OF_MEMORY = f"""
 echo $$ > $(find /sys/fs/cgroup -type d -name ray-worker.service | head -1)/cgroup.procs
-echo 'torch.OutOfMemoryError: CUDA out of memory' | systemd-cat
+{{
+    echo 'torch.OutOfMemoryError: CUDA out of memory'
+    until journalctl --quiet --unit ray-worker --since -1min | grep --quiet OutOfMemoryError; do sleep 0.2; done
+}} | systemd-cat
 docker kill {RAY_CONTAINER}
 """
+"""The journal knows whose line it is only as long as the process that says it is there."""
 
 
 @contextmanager

@@ -274,7 +274,7 @@ def test_an_answer_without_an_end_is_given_up_within_its_bytes(
     }
     with pytest.raises(NoAnswer, match=r"more than 1048576 bytes|got more than|no chat completion"):
         ask_long[question]()
-    assert time.monotonic() - started < 4 * LATE
+    assert time.monotonic() - started < 30, "it waited for the end of its time, not of its bytes"
 
 
 @pytest.mark.parametrize(
