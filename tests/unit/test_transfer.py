@@ -172,13 +172,16 @@ def test_what_is_offered_is_offered_on_loopback_for_as_long_as_somebody_waits(so
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as offered:
         assert offered.stdout
         assert offered.stdin
-        port = int(offered.stdout.readline())
-        assert answers(port)
-        listening = Path("/proc/net/tcp").read_text()
-        assert f"0100007F:{port:04X} 00000000:0000 0A" in listening
-        assert f"00000000:{port:04X} 00000000:0000 0A" not in listening
-        offered.stdin.close()
-        assert offered.wait(timeout=SECONDS) == 0
+        try:
+            port = int(offered.stdout.readline())
+            assert answers(port)
+            listening = Path("/proc/net/tcp").read_text()
+            assert f"0100007F:{port:04X} 00000000:0000 0A" in listening
+            assert f"00000000:{port:04X} 00000000:0000 0A" not in listening
+            offered.stdin.close()
+            assert offered.wait(timeout=SECONDS) == 0
+        finally:
+            offered.kill()
 
 
 # The image archive, back and forth.
