@@ -50,7 +50,9 @@ class Suspension:
 def until(text: str, now: datetime) -> datetime:
     """A moment from `12h`, `3d`, `2w` or an ISO date and time; raises ValueError for the past and for ever."""
     if span := SPAN.match(text):
-        moment = now + timedelta(hours=int(span[1]) * HOURS[span[2]])
+        # One more than the longest is refused below, and is never more than a date can be.
+        hours = min(int(span[1][:9]) * HOURS[span[2]], LONGEST.days * 24 + 1)
+        moment = now + timedelta(hours=hours)
     else:
         try:
             moment = datetime.fromisoformat(text)

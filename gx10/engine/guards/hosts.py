@@ -36,7 +36,7 @@ SHARED = frozenset(
 
 def cluster_problems(cluster: Cluster, file: str) -> Iterator[Problem]:
     """Everything about the cluster file that needs no recipe."""
-    yield from _head(cluster, file)
+    yield from _named(cluster, file)
     yield from _documentation(cluster, file)
     yield from _kinds(cluster, file)
     yield from _duplicates(cluster, file)
@@ -65,11 +65,14 @@ def addresses(cluster: Cluster) -> Iterator[tuple[str, IPv4Address]]:
             yield f"hosts.{name}.fabric.{index}", address
 
 
-def _head(cluster: Cluster, file: str) -> Iterator[Problem]:
-    if cluster.head not in cluster.hosts:
-        near = closest(cluster.head, cluster.hosts)
-        remedy = f"Did you mean {near}?" if near else f"Name one of: {', '.join(cluster.hosts)}."
-        yield Problem(file, "head", repr(cluster.head), "the head must be one of the hosts", remedy)
+def _named(cluster: Cluster, file: str) -> Iterator[Problem]:
+    """Hosts that other keys name."""
+    roles = [("head", cluster.head, "the head"), ("reconcile.node", cluster.reconcile.node, "the reconciler's host")]
+    for key, name, role in roles:
+        if name is not None and name not in cluster.hosts:
+            near = closest(name, cluster.hosts)
+            remedy = f"Did you mean {near}?" if near else f"Name one of: {', '.join(cluster.hosts)}."
+            yield Problem(file, key, repr(name), f"{role} must be one of the hosts", remedy)
 
 
 def _documentation(cluster: Cluster, file: str) -> Iterator[Problem]:
