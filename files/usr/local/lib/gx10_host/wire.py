@@ -239,7 +239,8 @@ class Malformed:
 class Fault:
     """A step of a supervisor that failed by its own programs' fault: which, how, how often, how long ago the last."""
 
-    step: Word
+    step: Sentence
+    """For people alone: odd words in it must never have a host's whole report refused."""
     error: Sentence
     times: Count
     last_seconds: Seconds

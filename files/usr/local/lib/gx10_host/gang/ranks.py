@@ -33,7 +33,8 @@ def found() -> dict[str, list[int]]:
         except OSError:  # It ended meanwhile.
             continue
         for word in environment.split(b"\0"):
-            if word.startswith(MARK):
+            # An empty mark names no life: whoever set it has no rank, and nothing could end it by its life's name.
+            if word.startswith(MARK) and word != MARK:
                 lives.setdefault(word[len(MARK) :].decode(errors="replace"), []).append(int(process.name))
     return lives
 
