@@ -157,6 +157,8 @@ def cable_out(network: str) -> Situation:
 def mended(stage: Stage) -> None:
     """Somebody plugs it in again."""
     stage.lab.mend(VICTIM)
+    # The kernel remembers for some seconds that a neighbour did not answer.
+    stage.until("gx10 status", rf"{VICTIM} +yes", 60)
 
 
 docker_stopped = on_hosts("systemctl stop docker.service docker.socket", "systemctl start docker.socket docker.service")
