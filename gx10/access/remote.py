@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,29 +59,69 @@ def run_by(
         )
     except subprocess.TimeoutExpired:
         return Answer(host, reason=f"no answer within {seconds:g} s")
-    if done.returncode == UNREACHABLE:
-        return Answer(host, reason=failed_because(command, done.returncode, done.stderr))
-    if done.returncode:
-        reason = failed_because(command, done.returncode, done.stderr)
-        return Answer(host, reason=reason, output=done.stdout or "", status=done.returncode)
-    return Answer(host, value=done.stdout, output=done.stdout or "", status=0)
+    return _answer(host, command, done.returncode, done.stdout or "", done.stderr)
+
+
+def _answer(host: str, command: Sequence[str], status: int, output: str, errors: str) -> Answer:
+    """What a command's end comes to."""
+    if status == UNREACHABLE:
+        return Answer(host, reason=failed_because(command, status, errors))
+    if status:
+        return Answer(host, reason=failed_because(command, status, errors), output=output, status=status)
+    return Answer(host, value=output, output=output, status=0)
 
 
 def run_all(
     description: Description, question: Callable[[str], list[str]], hosts: Iterable[str], seconds: float = 30
 ) -> dict[str, Answer]:
     """Run a command on hosts at once; a question is the command for a host."""
-    names = list(hosts)
-    with ThreadPoolExecutor(max(1, len(names))) as pool:
-        answers = pool.map(lambda host: run(description, host, question(host), seconds), names)
-        return {answer.host: answer for answer in answers}
+    with running(description, question, hosts, seconds) as answers:
+        return answers()
+
+
+@contextmanager
+def running(
+    description: Description, question: Callable[[str], list[str]], hosts: Iterable[str], seconds: float = 30
+) -> Iterator[Callable[[], dict[str, Answer]]]:
+    """The same, beside something else: yields what waits for the answers. What runs still when the context is left,
+    whatever the reason, is ended."""
+    words = {host: question(host) for host in hosts}
+    until = time.monotonic() + seconds
+    begun: dict[str, subprocess.Popen[str]] = {}
+
+    def answer(host: str) -> Answer:
+        try:
+            output, errors = begun[host].communicate(timeout=max(0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return Answer(host, reason=f"no answer within {seconds:g} s")
+        return _answer(host, words[host], begun[host].returncode, output, errors)
+
+    with ExitStack() as ended:
+        for host, command in words.items():
+            begun[host] = ended.enter_context(
+                subprocess.Popen(
+                    [*ssh_arguments(description, host), shlex.join(command)],
+                    stdin=subprocess.DEVNULL,  # never this process's own, which ssh would read away
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                )
+            )
+            ended.callback(begun[host].kill)
+        yield lambda: {host: answer(host) for host in words}
 
 
 def ask(
     description: Description, question: Callable[[str], list[str]], hosts: Iterable[str], seconds: float = 30
 ) -> dict[str, Answer]:
     """Run a command on hosts at once, of whose answers each line must be JSON."""
-    return {host: _parsed(answer) for host, answer in run_all(description, question, hosts, seconds).items()}
+    return parsed(run_all(description, question, hosts, seconds))
+
+
+def parsed(answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    """Answers of which each line must be JSON."""
+    return {host: _parsed(answer) for host, answer in answers.items()}
 
 
 def _parsed(answer: Answer) -> Answer:

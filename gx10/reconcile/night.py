@@ -1,4 +1,4 @@
-"""One run: reach, sample, plan, decide, put back, plan again, restart where it is time, prove, report.
+"""One run: reach, plan and sample, decide, put back, plan again, restart where it is time, prove, report.
 
 Nothing here knows pyinfra or ssh: the tools do. The report is written after each step, and says `failed` until the
 last one has come to its end.
@@ -92,12 +92,7 @@ class Night:
     def _run(self) -> None:
         only_looks = self.report.mode == "plan"
         self._reach()
-        if self.sample and not only_looks:
-            self._sample()
-        with ThreadPoolExecutor(1) as beside:
-            before = beside.submit(self.tools.health, completion=False)
-            found = self._plan()
-            self.report.health_before, self.report.generation_before = before.result()
+        found = self._plan_and_health() if only_looks or not self.sample else self._plan_and_sample()
         decided = self._decide(found, self._why_not_yet(found))
         self._decided = list(decided)
         self._tell()
@@ -173,17 +168,35 @@ class Night:
                     Status.SUSPENDED, f"suspended by {suspension.owner} until {until}: {suspension.reason}"
                 )
 
-    def _sample(self) -> None:
-        with self._step("sample") as step:
-            answers = self.tools.sample(self.memory.sampled)
-            self.memory.sampled += 1
-            failed = [f"{host}: {answer.reason}" for host, answer in answers.items() if not answer.ok]
-            told = [answer.value[0] for answer in answers.values() if answer.ok]
-            damaged = sum(len(one["damaged"]) for one in told)
-            size = sum(one["bytes"] for one in told)
-            step.told = f"{sum(one['files'] for one in told)} files, {size / 1e9:.2f} GB, {damaged} damaged"
-            if failed:
-                raise EndedError(Status.UNKNOWN, f"content could not be hashed on {failed[0]}")
+    def _plan_and_health(self) -> Plan:
+        with ThreadPoolExecutor(1) as beside:
+            before = beside.submit(self.tools.health, completion=False)
+            found = self._plan()
+            self.report.health_before, self.report.generation_before = before.result()
+        return found
+
+    def _plan_and_sample(self) -> Plan:
+        """The same, while hosts hash their part of what is stored."""
+        started = time.monotonic()
+        with self.tools.sampling(self.memory.sampled) as answers:
+            found = self._plan_and_health()
+            damaged = self._note_sample(answers(), time.monotonic() - started)
+        # A plan beside it may have read what was taken for proven then.
+        return self._plan() if damaged else found
+
+    def _note_sample(self, answers: dict[str, Answer], seconds: float) -> int:
+        """Note what was hashed; returns how many files are damaged."""
+        self.memory.sampled += 1
+        failed = [f"{host}: {answer.reason}" for host, answer in answers.items() if not answer.ok]
+        told = [answer.value[0] for answer in answers.values() if answer.ok]
+        damaged = sum(len(one["damaged"]) for one in told)
+        size = sum(one["bytes"] for one in told)
+        said = f"{sum(one['files'] for one in told)} files, {size / 1e9:.2f} GB, {damaged} damaged"
+        self.report.steps.append(StepReport(name="sample", seconds=round(seconds, 3), told=said))
+        self._write()
+        if failed:
+            raise EndedError(Status.UNKNOWN, f"content could not be hashed on {failed[0]}")
+        return damaged
 
     def _plan(self) -> Plan:
         with self._step("plan") as step:

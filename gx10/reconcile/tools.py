@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 from gx10_host import ENTRY
 from gx10_host.content.manifest import MANIFEST
 
-from gx10.access.remote import Answer, ask, run
+from gx10.access.remote import Answer, ask, parsed, run, running
 from gx10.access.suspension import suspension_file
 from gx10.described import gang_files, units
 from gx10.described.checks import QUIET, check_words
@@ -32,15 +33,6 @@ COMPLETION_SECONDS = 150
 CHECK_SECONDS = 900
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """What a host has hashed."""
-
-    files: int
-    size: int
-    damaged: tuple[str, ...]
-
-
 class Tools(Protocol):
     """What a night does to the world, and asks of it."""
 
@@ -56,8 +48,8 @@ class Tools(Protocol):
     def transfers(self) -> dict[str, Answer]:
         """Ask every host what its last transfers came to."""
 
-    def sample(self, turn: int) -> dict[str, Answer]:
-        """Have every host hash its part of this turn."""
+    def sampling(self, turn: int) -> AbstractContextManager[Callable[[], dict[str, Answer]]]:
+        """Have every host hash its part of this turn, beside what is done meanwhile; yields what waits for them."""
 
     def plan(self, directory: Path, policy: Policy) -> Plan:
         """Dry run."""
@@ -109,7 +101,8 @@ class RealTools:
         kept = {"transfers": transfers_file(self.description.cluster)}
         return ask(self.description, lambda _: probes_words(("reach", {"read": kept})), self.description.cluster.hosts)
 
-    def sample(self, turn: int) -> dict[str, Answer]:
+    @contextmanager
+    def sampling(self, turn: int) -> Iterator[Callable[[], dict[str, Answer]]]:
         """Hash on every host at once; the head has the archive as well."""
         description, cluster = self.description, self.description.cluster
         weights = {"root": description.model_directory, "manifests": MANIFEST}
@@ -119,7 +112,8 @@ class RealTools:
             sets = [weights, archive] if host == cluster.head else [weights]
             return probes_words(("sample", {"sets": sets, "turn": turn, "parts": cluster.models.nights}))
 
-        return ask(description, question, cluster.hosts, CHECK_SECONDS)
+        with running(description, question, cluster.hosts, CHECK_SECONDS) as answers:
+            yield lambda: parsed(answers())
 
     def plan(self, directory: Path, policy: Policy) -> Plan:
         """Dry run."""
@@ -130,7 +124,16 @@ class RealTools:
         return self.applier(directory, policy)
 
     def health(self, *, completion: bool) -> tuple[Health, str]:
-        """Ask the head."""
+        """Ask the head; for its state and for tokens at once."""
+        if not completion:
+            return self._state()
+        description, head = self.description, self.description.cluster.head
+        words = [ENTRY, "completion", "--url", description.local_url, "--model", description.served_name]
+        with running(description, lambda _: words, [head], COMPLETION_SECONDS) as answers:
+            told, generation = self._state()
+            return (_with_tokens(told, answers()[head]) if told.serving else told), generation
+
+    def _state(self) -> tuple[Health, str]:
         description, head = self.description, self.description.cluster.head
         words = probes_words(
             ("system", {"units": [gang_files.ENGINE_UNIT]}),
@@ -144,10 +147,7 @@ class RealTools:
         serving = state.get("ActiveState") == "active"
         container: dict[str, Any] = docker["containers"][units.ENGINE_CONTAINER] or {}
         generation = str((container.get("labels") or {}).get(units.GENERATION_LABEL, ""))
-        told = Health(serving=serving, told=f"{state.get('ActiveState')} ({state.get('SubState')})")
-        if not (completion and serving):
-            return told, generation
-        return _asked_for_tokens(description, told), generation
+        return Health(serving=serving, told=f"{state.get('ActiveState')} ({state.get('SubState')})"), generation
 
     def idle(self) -> tuple[bool, str]:
         """Ask the engine's own gauges, on the head."""
@@ -186,9 +186,7 @@ def idle(description: Description, window: Window) -> tuple[bool, str]:
     return False, f"{told['requests']:g} requests still ran or waited after {window.drain_seconds} s"
 
 
-def _asked_for_tokens(description: Description, told: Health) -> Health:
-    words = [ENTRY, "completion", "--url", description.local_url, "--model", description.served_name]
-    answer = run(description, description.cluster.head, words, seconds=COMPLETION_SECONDS)
+def _with_tokens(told: Health, answer: Answer) -> Health:
     if not answer.ok:
         return told.model_copy(update={"completion": False, "told": answer.reason})
     said = json.loads(answer.value)

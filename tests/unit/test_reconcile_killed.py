@@ -42,9 +42,9 @@ class Stuck(World):
         self.stop("reach")
         return super().reach()
 
-    def sample(self, turn):
+    def sampled(self):
         self.stop("sample")
-        return super().sample(turn)
+        return super().sampled()
 
     def plan(self, directory, policy):
         self.stop("plan")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,9 +85,14 @@ class World:
         ]
         return {host: Answer(host, [{"read": {"transfers": told if host == HOSTS[1] else None}}]) for host in HOSTS}
 
-    def sample(self, turn: int) -> dict[str, Answer]:
+    @contextmanager
+    def sampling(self, turn: int) -> Iterator[Callable[[], dict[str, Answer]]]:
         self.done.append(f"sample {turn}")
-        return {host: Answer(host, [{"files": 1, "bytes": 10, "damaged": []}]) for host in HOSTS}
+        yield self.sampled
+
+    def sampled(self) -> dict[str, Answer]:
+        told = {"files": 1, "bytes": 10, "damaged": self.damaged}
+        return {host: Answer(host, [told]) for host in HOSTS}
 
     def plan(self, directory: Path, policy: Policy) -> Plan:
         self.done.append("plan")
@@ -152,6 +158,13 @@ def test_a_quiet_night_looks_proves_and_changes_nothing(night: Callable[..., Rep
     assert world.done == ["reach", "sample 0", "plan", "completion"]
     assert (told.status, told.exit_status, told.operations, told.left) == (Status.IN_SYNC, 0, [], [])
     assert told.finished is not None
+
+
+def test_content_found_damaged_beside_the_plan_is_in_one_made_after_it(night: Callable[..., Report]) -> None:
+    world = World(damaged=("/srv/models/a",))
+    told = night(world)
+    assert world.done == ["reach", "sample 0", "plan", "plan", "completion"]
+    assert [step.told for step in told.steps if step.name == "sample"] == ["4 files, 0.00 GB, 4 damaged"]
 
 
 def test_what_is_safe_is_put_back_and_planned_again(night: Callable[..., Report]) -> None:
