@@ -28,6 +28,8 @@ class _Known:
 _answered: dict[tuple[str, bool], _Known] = {}
 _surveyed_first: dict[tuple[str, bool], _Known] = {}
 """What the survey of each host told, whatever has changed since."""
+_acted: set[str] = set()
+"""Hosts on which this run has run a command."""
 
 
 def _known(on: str) -> _Known:
@@ -39,6 +41,7 @@ def forget(on: str) -> None:
     """Ask a host anew: a command has changed it."""
     _answered.pop((on, True), None)
     _answered.pop((on, False), None)
+    _acted.add(on)
 
 
 def survey(questions: list[Question]) -> None:
@@ -69,13 +72,13 @@ def ask(fact: type[Probe], on: str | None = None, *, fresh: bool = False, **aske
 
     The survey answers while no command has run on that host since. Otherwise the host is asked once for each
     operation, however many hosts need the answer, so that all of them judge by the same. `fresh` is for what other
-    hosts' commands change, such as the gang's containers: a run asks for it anew. A plan runs no commands.
+    hosts' commands change, such as the gang's containers: a run asks for it anew, once it has run one anywhere.
     """
     name = on or host.name
     known = _known(name)
     if known.surveying:
         known.surveying.wait()
-    if not (fresh and host.state.is_executing):
+    if not (fresh and _acted):
         for surveyed, questions, answer in known.surveyed:
             if surveyed is fact and _covers(questions, asked):
                 return answer

@@ -9,8 +9,10 @@ from __future__ import annotations
 import grp
 import hashlib
 import json
+import os
 import pathlib
 import pwd
+import stat
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -62,19 +64,22 @@ def environment(name: str) -> dict[str, Any] | None:
 
 def files(root: str) -> dict[str, list[Any]]:
     """Digest, mode and owner of everything in a directory, and of itself as `.`: byte code and links as well."""
-    top = pathlib.Path(root)
-    if not top.is_dir():
+    if not os.path.isdir(root):  # a link to a directory as well, which is told as one
         return {}
+    inside = [] if os.path.islink(root) else os.walk(root)
+    names = (os.path.join(directory, name) for directory, below, here in inside for name in (*below, *here))
     told = {}
-    for path in [top, *(() if top.is_symlink() else sorted(top.rglob("*")))]:
-        found = path.lstat()
-        if path.is_symlink():
+    for path in (root, *names):
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
             digest = "link"
-        elif path.is_dir():
+        elif stat.S_ISDIR(found.st_mode):
             digest = "directory"
         else:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "other"
-        told[str(path.relative_to(top))] = [digest, format(found.st_mode & 0o7777, "o"), found.st_uid]
+            digest = (
+                hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() if stat.S_ISREG(found.st_mode) else "other"
+            )
+        told[os.path.relpath(path, root)] = [digest, format(found.st_mode & 0o7777, "o"), found.st_uid]
     return told
 
 
