@@ -45,8 +45,16 @@ def _needed(library: Path, name: str, file: str) -> tuple[str, ...]:
     package = name if file.endswith("/__init__.py") else name.rpartition(".")[0]
     parts = name.split(".")
     parents = [".".join(parts[:count]) for count in range(1, len(parts))]
-    named = {each for node in ast.walk(ast.parse(text)) for each in _imported(node, package)}
+    named = {each for statement in _statements(ast.parse(text)) for each in _imported(statement, package)}
     return (*parents, *sorted(each for each in named if each.split(".")[0] == PACKAGE and _file(library, each)))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every statement, wherever it is nested, and no expression: those are nearly all of a tree."""
+    for block in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for statement in getattr(node, block, ()):
+            yield statement
+            yield from _statements(statement)
 
 
 def _imported(node: ast.AST, package: str) -> Iterator[str]:
