@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -36,7 +36,7 @@ class Flag:
     """The values there are; empty where the parser takes any."""
     nargs: str | None = None
     """`+` where several words follow, `?` where the value may be left out."""
-    fields: Fields | None = None
+    fields: Fields | None = field(default=None, hash=False)
     """Keys of a JSON value, where vLLM knows them."""
 
     @property

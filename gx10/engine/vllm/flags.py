@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -127,6 +128,15 @@ class _Parser(argparse.ArgumentParser):
         raise _RefusedError(message)
 
 
+@cache
+def _parser(flags: tuple[Flag, ...]) -> _Parser:
+    """Argparse as vLLM sets it up, made once: hundreds of arguments, for each command of each rung."""
+    parser = _Parser(add_help=False, exit_on_error=False, prog="vllm serve")
+    for flag in flags:
+        parser.add_argument(*(flag.spellings or (flag.dest,)), action=_recorder(flag), nargs=_nargs(flag))
+    return parser
+
+
 class _Parsing:
     """One pass over a command line, which collects flags and issues."""
 
@@ -134,11 +144,7 @@ class _Parsing:
         self.given: dict[str, Given] = {}
         self.issues: list[Issue] = []
         self._known = catalogue.spellings()
-        self._parser = _Parser(add_help=False, exit_on_error=False, prog="vllm serve")
-        for flag in catalogue.flags:
-            self._parser.add_argument(
-                *(flag.spellings or (flag.dest,)), action=_recorder(flag, self), nargs=_nargs(flag)
-            )
+        self._parser = _parser(catalogue.flags)
 
     def run(self, words: list[str]) -> None:
         """Parse; a word that argparse cannot get past is reported and left out, and the rest is parsed."""
@@ -148,7 +154,7 @@ class _Parsing:
             self.given.clear()
             reported = len(self.issues)
             try:
-                _, extra = self._parser.parse_known_args(words)
+                _, extra = self._parser.parse_known_args(words, argparse.Namespace(parsing=self))
             except (argparse.ArgumentError, _RefusedError) as error:
                 del self.issues[reported:]
                 bad = self._word_of(error, words)
@@ -255,8 +261,8 @@ def _value(flag: Flag, spelling: str, words: list[str]) -> Any:  # noqa: ANN401
     return convert(flag, words[0]) if words else True
 
 
-def _recorder(flag: Flag, parsing: _Parsing) -> type[argparse.Action]:
-    """An argparse action that notes the flag instead of converting it."""
+def _recorder(flag: Flag) -> type[argparse.Action]:
+    """An argparse action that has the pass under way note the flag, instead of converting it."""
 
     class Record(argparse.Action):
         def __call__(
@@ -269,6 +275,6 @@ def _recorder(flag: Flag, parsing: _Parsing) -> type[argparse.Action]:
             if values is None and not flag.spellings:
                 return  # the positional model is optional, and was not given
             words = [] if values is None else [values] if isinstance(values, str) else [str(value) for value in values]
-            parsing.take(flag, option_string or flag.dest, words)
+            namespace.parsing.take(flag, option_string or flag.dest, words)
 
     return Record
