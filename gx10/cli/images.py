@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import click
+from gx10_host.write.whole import write_whole
 
 from gx10.day_two.images import judged, places, removed, table, verified
 from gx10.drift.verdict import DRIFT, ERROR, IN_SYNC, USAGE
@@ -140,6 +141,4 @@ def _write(target: Path, text: str) -> None:
         return
     lines = difflib.unified_diff(before.splitlines(), text.splitlines(), name, name, lineterm="", n=0)
     click.echo("\n".join(lines))
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.rename(target)
+    write_whole(target, text.encode())

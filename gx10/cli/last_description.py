@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from gx10_host.write.whole import write_whole
 from pydantic import BaseModel
 
-from gx10.control_node import state_directory, write_whole
+from gx10.control_node import state_directory
 from gx10.described.description import Description
 from gx10.described.image_inputs import ImageInputs
 from gx10.engine.checked import Checked
@@ -73,7 +74,7 @@ def keep(description: Description) -> None:
     try:
         path = state_directory(description.cluster.name) / FILE
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_whole(path, text, 0o600)
+            write_whole(path, text.encode(), mode=0o600)
     except OSError:  # a full disk, or a home that is read only: no command fails for this
         return
 

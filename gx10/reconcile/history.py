@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gx10.control_node import write_whole
+from gx10_host.write.whole import write_whole
 
 from .report import Report
 
@@ -103,7 +103,8 @@ class History:
     def keep(self, report: Report, runs: int) -> None:
         """Write the summary of the last run, and drop the oldest runs beyond those that are kept."""
         kept = {"run", "cluster", "mode", "status", "exit_status", "reason", "started", "finished", "restart_pending"}
-        write_whole(self.root / SUMMARY_FILE, report.model_dump_json(include=kept, indent=1) + "\n")
+        summary = f"{report.model_dump_json(include=kept, indent=1)}\n"
+        write_whole(self.root / SUMMARY_FILE, summary.encode(), mode=0o640)
         for name in self.names()[runs:]:
             # Never the run at work, however old a clock that was once ahead makes it look.
             if name != report.run:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
+
+from gx10_host.write.whole import write_whole
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,7 @@ class Memory:
 
     def write(self, path: Path) -> None:
         """Remember; whole or not at all."""
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("w", encoding="utf-8") as target:
-            json.dump(asdict(self), target, indent=1, sort_keys=True)
-            target.flush()
-            os.fsync(target.fileno())
-        partial.rename(path)
+        write_whole(path, json.dumps(asdict(self), indent=1, sort_keys=True).encode())
 
     def flaps(self, key: str, nights: int, tonight: date) -> int:
         """On how many nights in a row this difference, found again tonight, has come; 0 while that is few enough.

@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from gx10_host.write.whole import write_whole
 from pydantic import BaseModel, ConfigDict, Field
 
-from gx10.control_node import write_whole
 from gx10.drift.classes import Drift
 from gx10.drift.classify import Decision
 from gx10.drift.verdict import Status
@@ -189,7 +189,7 @@ class Report(Part):
 
     def write(self, path: Path) -> None:
         """Write the report whole, readable by its group: it names hosts and files."""
-        write_whole(path, self.model_dump_json(indent=1) + "\n")
+        write_whole(path, f"{self.model_dump_json(indent=1)}\n".encode(), mode=0o640)
 
     @classmethod
     def read(cls, path: Path) -> Report:

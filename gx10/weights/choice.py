@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from gx10_host.write.whole import write_whole
 
 from gx10.settings.source import read_mapping
 
@@ -40,9 +40,4 @@ class Choice:
 
     def write(self, text: str) -> None:
         """Write the file whole, with the mode it has."""
-        partial = self.path.with_suffix(".yaml.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.chmod(self.path.stat().st_mode & 0o777)
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.rename(self.path)
+        write_whole(self.path, text.encode(), mode=self.path.stat().st_mode & 0o777)

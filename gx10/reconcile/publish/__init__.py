@@ -8,7 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gx10.control_node import state_directory, write_whole
+from gx10_host.write.whole import write_whole
+
+from gx10.control_node import state_directory
 from gx10.described.description import Description
 from gx10.drift.verdict import Status
 from gx10.interrupts import SIGNALS
@@ -30,15 +32,15 @@ def publish(description: Description, report: Report, complain: Complain) -> Non
     kept = History(state)
     kept.keep(report, settings.keep)
     past = list(kept.reports(SHOWN_RUNS))
-    write_whole(state / PAGE_FILE, page.page(report.cluster, past), 0o644)
+    write_whole(state / PAGE_FILE, page.page(report.cluster, past).encode())
     if report.mode != "reconcile":
         return
     text = metrics.metrics(report, _last_success(kept))
-    write_whole(state / metrics.FILE, text, 0o644)
+    write_whole(state / metrics.FILE, text.encode())
     public = Path(os.environ.get("GX10_METRICS", ""))
     if public.name:
         try:
-            write_whole(public / metrics.FILE, text, 0o644)
+            write_whole(public / metrics.FILE, text.encode())
         except OSError as error:
             complain(f"the metrics could not be written: {error}")
     for untold in [*kept.untold(report.cluster), report]:
@@ -72,7 +74,7 @@ def tell_what_was_not_told(description: Description, kept: History, complain: Co
         none = Report(
             run="none", cluster=description.cluster.name, mode="reconcile", started=now, finished=now, reason=reason
         )
-        write_whole(kept.root / metrics.FILE, metrics.metrics(none, _last_success(kept)), 0o644)
+        write_whole(kept.root / metrics.FILE, metrics.metrics(none, _last_success(kept)).encode())
         if told_not := hook.tell(description.cluster.reconcile.hook, none):
             complain(told_not)
             return False
