@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from gx10.described import watch_files
 from gx10.lab.lab import Lab
@@ -115,11 +116,15 @@ def step_begun(lab: Lab, step: str) -> bool:
 
 
 def prometheus(lab: Lab) -> dict[str, float]:
-    """Samples that node_exporter would read, by name and labels, as it may read them: world-readable, in a directory
-    that is."""
+    """Samples that node_exporter would read, by name and sorted labels, as it may read them: world-readable, in a
+    directory that is."""
     text = lab.run(HEAD, "runuser", "-u", "nobody", "--", "cat", METRICS).stdout
-    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, _, value in lines}
+    told = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
+            told[f"{sample.name}{{{labels}}}"] = sample.value
+    return told
 
 
 def hook_lines(lab: Lab) -> list[tuple[str, dict[str, object]]]:

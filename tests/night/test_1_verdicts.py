@@ -97,7 +97,7 @@ def test_what_is_only_reported_is_drift_with_status_2_and_no_failure_of_the_unit
         injected(lab, HOSTS[2], "rm /etc/gx10/mine.conf")
     assert (made.status, made.report.status) == (2, Status.DRIFTED), made.report.reason
     assert unit(lab).result == "success"
-    assert prometheus(lab)[f'gx10_drift_items{{cluster="lab",host="{HOSTS[2]}",class="report"}}'] == 1
+    assert prometheus(lab)[f'gx10_drift_items{{class="report",cluster="lab",host="{HOSTS[2]}"}}'] == 1
     assert said_by_hook(lab, made.report.run) == ["drifted"]
 
 
