@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 
@@ -147,14 +148,20 @@ def test_a_suspended_cluster_is_left_alone_with_status_0(lab: Lab) -> None:
 
 
 def test_a_description_that_is_refused_is_told_though_no_run_begins(lab: Lab) -> None:
-    path = f"{watch_files.PROJECT}/clusters/lab.yaml"
+    # An edited copy of the description is put back before it is read; what the unit itself names is not.
+    directory = f"/etc/systemd/system/{watch_files.SERVICE}.d"
+    other = shlex.quote("[Service]\nEnvironment=GX10_CLUSTER=gone\n")
     before = run_names(lab)
-    injected(lab, HEAD, f"cp -p {path} /root/lab.yaml; echo 'surprise: 1' >> {path}; rm -f {HOOK_LOG}")
+    injected(
+        lab,
+        HEAD,
+        f"mkdir {directory}; printf {other} > {directory}/other.conf; systemctl daemon-reload; rm -f {HOOK_LOG}",
+    )
     try:
         begin(lab)
         ended(lab)
     finally:
-        injected(lab, HEAD, f"cp -p /root/lab.yaml {path}; rm /root/lab.yaml")
+        injected(lab, HEAD, f"rm -r {directory}; systemctl daemon-reload")
     assert (unit(lab).status, unit(lab).result) == (64, "exit-code")
     assert run_names(lab) == before
     ((status, document),) = hook_lines(lab)
