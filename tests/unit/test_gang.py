@@ -437,10 +437,9 @@ def test_a_generation_of_another_membership_is_never_put_back_and_the_failed_gan
     world: World, kept_for: dict[str, object] | None, said: str
 ) -> None:
     world.pass_time(15)
-    for name, agent in world.agents.items():
+    for name in world.agents:
         kept = world.path / name / "gang/kept/kept.json"
         kept.write_text(json.dumps({**json.loads(kept.read_text()), "membership": kept_for}))
-        agent.files.known = None
         world.describe(name, G2)
     world.loads = False
     world.wish("restart")

@@ -46,6 +46,8 @@ from .guard import Guard
 from .orders import Allegiance, Nonsense
 
 AGAIN_SECONDS = 15
+RESTORE_AGAIN_SECONDS = 30
+"""After which a generation that could not be put back is tried again."""
 LONGEST_STATE = 64 * 1024
 UNITS_SECONDS = 3
 """How often systemd is asked while no process of a rank has come or gone for as long: a question costs as much as all
@@ -218,6 +220,7 @@ class Agent:
         self.key, self.order = NO_ORDER, self._own_order(kill_after=5)
         self.lease_until = clock() + config["lease_seconds"]
         self.nobodys = False
+        self.restore_after = 0.0
         self.leaving = False
         self.ending_since: float | None = None
         self.asked: dict[Part, float] = {}
@@ -299,8 +302,12 @@ class Agent:
     def _mind_files(self, order: Order) -> None:
         if order.keep:
             self.files.keep(order.keep)
-        if order.restore and self.files.restore(order.restore):
-            systemctl("daemon-reload", seconds=90)
+        # Only in place of what failed: a deploy that came in between is not undone.
+        failed = order.life.generation if order.life else None
+        if order.restore and self.files.described() == failed and self.clock() >= self.restore_after:
+            self.restore_after = self.clock() + RESTORE_AGAIN_SECONDS
+            if self.files.restore(order.restore):
+                systemctl("daemon-reload", seconds=90)
 
     def look(self, key: str, order: Order, lives: Sequence[str]) -> Report:
         """How the host stands, under the order it was brought to."""

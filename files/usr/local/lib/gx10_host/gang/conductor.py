@@ -102,6 +102,9 @@ class Conductor:
             self.now.since, self.now.began = self.wall(), self.clock()
         self.now.leaving = False
         self.told: str | None = None
+        self.unkept = False
+        """Whether `past` is newer than what is on the disk."""
+        self.unwritten: set[str] = set()
         self.quiet_told: set[str] = set()
         self.settled_at: float | None = None
         self.refused_since: float | None = None
@@ -206,10 +209,29 @@ class Conductor:
         if self.now.phase in steps:
             steps[self.now.phase]()
         self._give_orders()
+        if self.unkept:
+            self._remember()
+        self._on_disk("what status shows", lambda: self.store.note(self.now, self.picture))
+
+    def _remember(self) -> None:
+        """Keep what outlives a boot. A disk that does not take it holds up no judgement: it is tried at each step."""
+        self.unkept = not self._on_disk("what outlives a boot", lambda: self.store.remember(self.past))
+
+    def _on_disk(self, what: str, write: Callable[[], object]) -> bool:
+        """Write something, and say once that it cannot be, and that it can again; returns whether it was."""
         try:
-            self.store.note(self.now, self.picture)
+            write()
         except OSError as error:
-            self.tell(f"the state cannot be written: {error}")
+            if what not in self.unwritten:
+                self._tell(
+                    f"gang: {what} cannot be written: {error}. Judgement goes on without; make room on this host."
+                )
+            self.unwritten.add(what)
+            return False
+        if what in self.unwritten:
+            self._tell(f"gang: {what} can be written again")
+            self.unwritten.discard(what)
+        return True
 
     def picture(self) -> dict[str, Any]:
         """Everything that status, metrics and who waits want to know, as JSON's own types."""
@@ -275,8 +297,8 @@ class Conductor:
         if wish.want != "stop":
             self.past.failures, self.past.ends, self.past.failed, self.past.rolled_back = (), (), False, None
             self._forget_attempts()
-            self.now.not_before = 0
-        self.store.remember(self.past)
+            self.now.not_before, self.now.restore = 0, None
+        self._remember()
         self.now.drain_seconds = wish.drain_seconds
         anew = wish.want in ("stop", "restart") or full
         if phase == "serving" and anew:
@@ -351,6 +373,7 @@ class Conductor:
                 if report.leaving:
                     waiting.append(f"{name} is to stop")
                 described[name] = report.described
+        waiting += self._to_put_back(described)
         if not waiting and len(set(described.values())) > 1:
             says = ", ".join(f"{name} {generation or 'none'}" for name, generation in described.items())
             waiting.append(f"hosts describe different generations: {says}; a deploy has not ended")
@@ -359,15 +382,25 @@ class Conductor:
         self.now.waiting = tuple(waiting)
         if waiting or self.now.incident:
             return
-        if self.now.restore and set(described.values()) != {self.now.restore}:
-            return
-        self.now.restore = None
         generation = described[self.head]
         if generation is not None and self.clock() >= self.now.not_before:
             self._begin(generation)
 
+    def _to_put_back(self, described: Mapping[str, Generation | None]) -> list[str]:
+        """Hosts that have not put the kept generation back yet, each in a sentence; none once somebody has deployed
+        another since, which is never undone."""
+        wanted, failed = self.now.restore, self.now.life.generation if self.now.life else None
+        if wanted is None:
+            return []
+        if set(described.values()) <= {wanted, failed}:
+            left = sorted(name for name, generation in described.items() if generation != wanted)
+            if left or len(described) < len(self.links):
+                return [f"{name} has not put generation {wanted} back yet" for name in left]
+        self.now.restore = None
+        return []
+
     def _begin(self, generation: Generation) -> None:
-        number = self.past.number + 1
+        number = self._last_number() + 1
         try:
             self.store.remember(dataclasses.replace(self.past, number=number))
         except OSError as error:  # Without it the next life could bear the name of this one.
@@ -381,6 +414,13 @@ class Conductor:
         self.liveness.begin()
         self._move_door(2)
         self._enter("starting", "")
+
+    def _last_number(self) -> int:
+        """The highest number of a life that anybody knows of: what this host remembers may be lost."""
+        reports = [link.report for link in self.links.values() if link.report]
+        lives = [report.started.life for report in reports]
+        lives += [report.evidence.life for report in reports if report.evidence]
+        return max(self.past.number, *(life.number for life in (self.now.life, *lives) if life), 0)
 
     def _starting(self) -> None:
         # Who has just fallen silent is named too, though only a lease that is over ends a start.
@@ -436,7 +476,7 @@ class Conductor:
             self.past.failures = ()
             self.past.good = self.now.life.generation if self.now.life else None
             self._forget_attempts()
-            self.store.remember(self.past)
+            self._remember()
 
     def _drain(self, reason: str) -> None:
         asked = self.now.drain_seconds
@@ -490,7 +530,7 @@ class Conductor:
         wall = self.wall()
         self.past.restarts += 1
         self.past.ends = (*(end for end in self.past.ends if wall - DAY < end <= wall), wall)
-        self.store.remember(self.past)
+        self._remember()
         self.now.incident = Incident(
             life=self.now.life, time=wall, reason=reason, host=host, phase=self.now.phase,
             starting=started, counts=counts, until=self.clock() + EVIDENCE_SECONDS,
@@ -551,7 +591,7 @@ class Conductor:
         if conclusion:
             self.now.conclusion = conclusion
         self._spend()
-        self.store.remember(self.past)
+        self._remember()
         record = {
             **plain(incident),
             "evidence": {
@@ -565,7 +605,7 @@ class Conductor:
             "attempt": attempt,
             "failed": self.past.failed,
         }
-        self.store.incident(record)
+        self._on_disk("an incident", lambda: self.store.incident(record))
 
     def _step_down(self) -> str:
         """Give up one thing more for the next start; says so, or nothing where nothing is left to give up."""
