@@ -14,7 +14,6 @@ that this generation serves. Exit status:
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import subprocess
 import sys
@@ -23,10 +22,15 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from gx10_host import checked
+from gx10_host.checked import clean
 from gx10_host.exits import INTERRUPTED, LATE, OTHERWISE
 from gx10_host.gang import UNIT
-from gx10_host.wire import Life
+from gx10_host.wire import FOREVER_SECONDS, Life
 from gx10_host.write.whole import write_whole
+
+from .state import Wish
+from .store import LONGEST
 
 WISH = pathlib.Path("/var/lib/gx10/gang/wish.json")
 PICTURE = pathlib.Path("/run/gx10/gang.json")
@@ -39,17 +43,21 @@ def picture(path: pathlib.Path = PICTURE) -> dict[str, Any] | None:
     try:
         if time.time() - path.stat().st_mtime > STALE_SECONDS:
             return None
-        shown: dict[str, Any] = json.loads(path.read_text())["picture"]
-    except (OSError, ValueError, LookupError):
+        with path.open("rb") as file:
+            shown: dict[str, Any] = checked.parse(file.read(LONGEST + 1), LONGEST)["picture"]
+        # One that cannot be told is as none: something else has written there.
+        sentence(shown), subject(shown), done("start", shown, "")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     return shown
 
 
 def ask(wish: Mapping[str, Any], path: pathlib.Path = WISH) -> str:
-    """Leave a wish; returns its name."""
+    """Leave a wish; returns its name. Raises Refused where the supervisor would not read it."""
     name = uuid.uuid4().hex
+    left = checked.read(Wish, {**wish, "id": name})
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps({**wish, "id": name}).encode())
+    write_whole(path, checked.to_bytes(left))
     return name
 
 
@@ -90,7 +98,7 @@ def subject(now: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def tell(text: str) -> None:
     """Say one line to whoever waits."""
-    print(f"gang: {text}", flush=True)
+    print(clean(f"gang: {text}", LONGEST), flush=True)
 
 
 def follow(arguments: argparse.Namespace, name: str) -> int:
@@ -110,10 +118,11 @@ def follow(arguments: argparse.Namespace, name: str) -> int:
                 tell(f"{sentence(taken)} after {waited}")
                 return 0
             if why_not:
-                print(f"gang: {why_not}. `gx10 why` says more.", file=sys.stderr, flush=True)
+                print(clean(f"gang: {why_not}. `gx10 why` says more.", LONGEST), file=sys.stderr, flush=True)
                 return OTHERWISE
         says = sentence(now) if now else f"{UNIT} does not answer yet"
         if moment - started > arguments.seconds:
+            says = clean(says, LONGEST)
             print(f"gang: still {says} after {waited}. `gx10 why` says more.", file=sys.stderr, flush=True)
             return LATE
         concerns = subject(now) if now else None
@@ -123,14 +132,22 @@ def follow(arguments: argparse.Namespace, name: str) -> int:
         time.sleep(0.5)
 
 
+def seconds(text: str) -> float:
+    """A time that a wish may name; argparse makes a sentence of anything else."""
+    value = float(text)
+    if not 0 <= value <= FOREVER_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 to {FOREVER_SECONDS}")
+    return value
+
+
 def main(argv: list[str]) -> int | None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("want", choices=("start", "stop", "restart"))
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--drain-timeout", type=float)
+    parser.add_argument("--drain-timeout", type=seconds)
     parser.add_argument("--reason", default="")
     parser.add_argument("--generation", default="")
-    parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--seconds", type=seconds, default=3600)
     arguments = parser.parse_args(argv)
     if subprocess.run(["systemctl", "is-active", "--quiet", UNIT], check=False).returncode:
         subprocess.run(["systemctl", "start", "--", UNIT], check=False)

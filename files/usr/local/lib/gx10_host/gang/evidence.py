@@ -43,7 +43,8 @@ def output(*words: str) -> list[str]:
                 command.kill()
     except OSError:
         return []
-    return said.decode(errors="replace").splitlines()
+    # Line feeds alone: a text may hold other ends of lines.
+    return said.decode(errors="replace").split("\n")
 
 
 def journal(*words: str, since: float, lines: int) -> list[Entry]:
@@ -54,13 +55,20 @@ def journal(*words: str, since: float, lines: int) -> list[Entry]:
     for line in output("journalctl", *options, *words):
         try:
             entry = json.loads(line)
-            moment, text = int(entry["__REALTIME_TIMESTAMP"]) / 1e6, entry.get("MESSAGE") or ""
-        except (ValueError, LookupError, TypeError):
+            moment, text = int(entry["__REALTIME_TIMESTAMP"]) / 1e6, _text(entry.get("MESSAGE"))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             continue
-        if isinstance(text, list):  # bytes that are no text
-            text = bytes(text).decode(errors="replace")
-        entries.append((moment, log_lines.COLOUR.sub("", text), entry.get("SYSLOG_IDENTIFIER")))
+        entries.append((moment, log_lines.COLOUR.sub("", text), _text(entry.get("SYSLOG_IDENTIFIER")) or None))
     return entries
+
+
+def _text(value: object) -> str:
+    """A field of an entry: text, the numbers of bytes that are none, or a list of either where it stands twice."""
+    if isinstance(value, list):
+        if all(isinstance(number, int) and 0 <= number < 256 for number in value):
+            return bytes(value).decode(errors="replace")
+        return " ".join(_text(one) for one in value)
+    return value if isinstance(value, str) else ""
 
 
 def collect(config: Mapping[str, Any], since: float) -> dict[str, Any]:

@@ -19,12 +19,17 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from gx10_host import checked
+from gx10_host.checked import clean
 from gx10_host.exits import FAILED, OTHERWISE
 
 from .control import picture
+from .store import LONGEST
 
 INCIDENTS = pathlib.Path("/var/lib/gx10/gang/incidents.jsonl")
 CONFIG = pathlib.Path("/etc/gx10/gang.json")
+LONGEST_LIST = 64 * 1024 * 1024
+"""Bytes of the list of incidents that are read: it is kept far shorter."""
 LINES, COLUMNS = 24, 120
 """One screen."""
 STATE_LINES, RECORD_LINES = 10, 6
@@ -34,6 +39,8 @@ FOREIGN_NOW_SECONDS = 5
 """A head orders every second; one that was last heard longer ago has stood down or is off."""
 
 
+UNTOLD = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+"""What comes of telling a file in which something else was written."""
 Record = dict[str, Any]
 """A picture of the gang, or an incident, as they stand in their files; older supervisors wrote them as well."""
 
@@ -42,18 +49,24 @@ def incidents(path: pathlib.Path = INCIDENTS) -> list[Record]:
     """Records of lives that ended unplanned, oldest first."""
     records = []
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, ValueError):
+        with path.open("rb") as file:
+            lines = file.read(LONGEST_LIST).split(b"\n")
+    except OSError:
         return []
     for line in lines:
-        with contextlib.suppress(ValueError):  # One damaged line does not hide the others.
-            records.append(json.loads(line))
-    for record in records:
-        for found in record["evidence"].values():
-            logs = found["logs"]
-            found["kernel"] = timed(found["kernel"], record["time"])
-            found["logs"] = {part: timed(lines, record["time"]) for part, lines in logs.items()}
+        # One damaged line does not hide the others.
+        with contextlib.suppress(*UNTOLD):
+            records.append(_record(checked.parse(line, LONGEST, LONGEST)))
     return records
+
+
+def _record(record: Record) -> Record:
+    """A record that can be told; raises one of the errors of looking into it where it cannot."""
+    for found in record["evidence"].values():
+        found["kernel"] = timed(found["kernel"], record["time"])
+        found["logs"] = {part: timed(lines, record["time"]) for part, lines in found["logs"].items()}
+    [*ended(record), *evidence(record, LINES, {}), *everything(record)]
+    return record
 
 
 def timed(lines: list[Any], moment: float) -> list[Any]:
@@ -229,12 +242,16 @@ def main(argv: list[str]) -> int | None:
     parser.add_argument("--full", action="store_true")
     arguments = parser.parse_args(argv)
     now, records = picture(), incidents()
+    try:
+        list(state(now))
+    except UNTOLD:
+        now = None
     record = records[-1] if records else None
     if arguments.full:
         lines = [*state(now), *([*ended(record), *everything(record)] if record else [])]
     else:
         lines = screen(now, record, names())
-    print("\n".join(lines))
+    print("\n".join(clean(line, LONGEST) for line in lines))
     if now is None:
         sys.exit(FAILED)
     sys.exit(0 if now["phase"] == "serving" else OTHERWISE)
