@@ -12,6 +12,7 @@ from gx10_host import ENTRY
 
 from gx10.closure import closure
 from gx10.settings import Cluster
+from gx10.settings.cluster import SHARE_PORT
 
 from .description import Description, once
 from .generation import digest
@@ -20,7 +21,6 @@ from .templates import render
 PROGRAMS = "usr/local/lib/gx10_host"
 FORMER_PROGRAMS = "usr/local/lib/gx10"
 """Where versions before this package kept their programs, each a file by itself."""
-SHARE_PORT = 8730
 SHARE_UNIT = "gx10-share.service"
 FIREWALL_UNIT = "gx10-firewall.service"
 UNITS = "/etc/systemd/system"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from gx10.settings.cluster import SHARE_PORT
+
 from . import gang_files, host_files, units, watch_files
 from .description import Description, once
 from .placed import unit_names
@@ -85,7 +87,7 @@ def filter_question(description: Description, name: str) -> dict[str, Any]:
 def _fabric_ports(description: Description, name: str, rail: int) -> list[tuple[int, int]]:
     """Ports that a host answers its peers on, as ranges: the share on every rail, all else on the first."""
     cluster = description.cluster
-    shared = (host_files.SHARE_PORT, host_files.SHARE_PORT)
+    shared = (SHARE_PORT, SHARE_PORT)
     if rail:
         return [shared]
     named = cluster.ray.ports.model_dump()

@@ -115,6 +115,10 @@ class Container(Settings):
     """Where the model root appears inside the containers."""
 
 
+SHARE, SHARE_PORT = "the share of weights and images", 8730
+"""On every host; nobody needs to move it."""
+
+
 class RayPorts(Settings):
     """Every port of Ray that can be pinned, so that the firewall can name them."""
 
@@ -346,6 +350,14 @@ class Cluster(Settings):
     def workers(self) -> tuple[str, ...]:
         """Names of the hosts that are not the head, in the file's order."""
         return tuple(name for name in self.hosts if name != self.head)
+
+    @property
+    def bound_ports(self) -> dict[str, int]:
+        """Every port that something of ours or sshd binds on a host, but the engine's and Ray's range, by its key."""
+        ports = self.ray.ports
+        named = {name: getattr(ports, name) for name in type(ports).model_fields if not name.startswith("worker_")}
+        rays = {f"ray.ports.{name}": port for name, port in named.items()}
+        return {**rays, "gang.port": self.gang.port, "access.port": self.access.port, SHARE: SHARE_PORT}
 
     @property
     def head_address(self) -> str:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, Field, StringConstraints
 
 from .base import Settings
+from .calendar import checked_calendar
 from .types import AbsolutePath, HostName, OneLine
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -65,7 +66,7 @@ class Reconcile(Settings):
     node: HostName | None = Field(default=None, examples=["gx10-1"])
     """Host that runs it. Left out: the head."""
 
-    calendar: OneLine = Field(default="*-*-* 02:30", min_length=1)
+    calendar: Annotated[OneLine, AfterValidator(checked_calendar)] = "*-*-* 02:30"
     """When it runs, as systemd's OnCalendar= has it, on the clock of `time_zone`."""
 
     spread_seconds: int = Field(default=900, ge=0)

@@ -14,7 +14,7 @@ MODEL = DESCRIBED.model_directory
 ARCHIVE = str(DESCRIBED.cluster.paths.archive)
 HEAD, WORKERS, ALL = "head", "workers", "all"
 UNITS, PROGRAMS = "/etc/systemd/system", "/usr/local/lib/gx10_host"
-CONTENT = f"{PROGRAMS}/content"
+MODULES = f"{PROGRAMS}/content"
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ FILES = (
     Injection("deleted", "rm /etc/gx10/share.conf", r"share\.conf"),
     Injection("mode widened", f"chmod 666 {UNITS}/gx10-share.service", r"gx10-share\.service"),
     Injection("owner changed", "chown nobody /etc/gx10/firewall.nft", r"firewall\.nft"),
-    Injection("replaced by a link", f"mv {CONTENT}/proof.py /root/p; ln -s /root/p {CONTENT}/proof.py", r"proof\.py"),
-    Injection("replaced by a directory", f"rm {CONTENT}/stream.py; mkdir {CONTENT}/stream.py", r"stream\.py"),
-    Injection("emptied", f": > {CONTENT}/manifest.py", r"manifest\.py"),
+    Injection("replaced by a link", f"mv {MODULES}/proof.py /root/p; ln -s /root/p {MODULES}/proof.py", r"proof\.py"),
+    Injection("replaced by a directory", f"rm {MODULES}/stream.py; mkdir {MODULES}/stream.py", r"stream\.py"),
+    Injection("emptied", f": > {MODULES}/manifest.py", r"manifest\.py"),
     Injection("no longer executable", "chmod a-x /usr/local/bin/gx10-host", r"/gx10-host$"),
     Injection("directory closed", "chmod 700 /etc/gx10", r"^/etc/gx10$"),
     Injection("directory given away", "chown nobody:nogroup /srv/models", r"^/srv/models$"),
@@ -313,10 +313,10 @@ BESIDE = (
          r"^net\.ipv4\.tcp_slow_start_after_idle at the next boot$", "rm /run/sysctl.d/99-mine.conf"),
     told("byte code beside programs", f"mkdir {BYTE_CODE}; touch {BYTE_CODE}/proof.cpython-312.pyc", r"/__pycache__$",
          f"rm -r {BYTE_CODE}"),
-    told("library beside programs", f"touch {CONTENT}/manifest.so", r"/manifest\.so$", f"rm {CONTENT}/manifest.so"),
-    told("package of a program's name", f"mkdir {CONTENT}/landing; touch {CONTENT}/landing/__init__.py", r"/landing$",
-         f"rm -r {CONTENT}/landing"),
-    told("link of a program's name", f"ln -s /root {CONTENT}/stream", r"/stream$", f"rm {CONTENT}/stream"),
+    told("library beside programs", f"touch {MODULES}/manifest.so", r"/manifest\.so$", f"rm {MODULES}/manifest.so"),
+    told("package of a program's name", f"mkdir {MODULES}/landing; touch {MODULES}/landing/__init__.py", r"/landing$",
+         f"rm -r {MODULES}/landing"),
+    told("link of a program's name", f"ln -s /root {MODULES}/stream", r"/stream$", f"rm {MODULES}/stream"),
     told("another table drops", nft("table inet mine { chain in { type filter hook input priority 5; "
          "tcp dport { 1, 6380-6385 } ip daddr != 192.0.2.1 ct state new limit rate 1/hour drop; "
          "tcp dport { 1, 6383-6385 } ip daddr != 192.0.2.1 ct state new drop; }; }"),
@@ -337,7 +337,7 @@ OWN = (
     Injection("own command edited", "echo '#' >> /opt/gx10/bin/gx10", r"/opt/gx10/bin/gx10", where=HEAD),
     Injection("own project edited", "echo '#' >> /opt/gx10/project/deploy.py", r"deploy\.py", where=HEAD),
     Injection("file in the own project", "touch /opt/gx10/project/gx10/mine.py", r"mine\.py", where=HEAD),
-    Injection("own environment edited", "tee -a /opt/gx10/env-*/lib/python3*/site-packages/click/core.py < /etc/hosts",
+    Injection("own environment edited", "echo >> $(echo /opt/gx10/env-*/lib/python3*/site-packages/click)/core.py",
               r"/opt/gx10/env-", where=HEAD),
     Injection("own key removed", "sed -i /gx10-reconcile@/d /root/.ssh/authorized_keys", r"^authorized_keys$"),
     Injection("own key opened", "sed -i 's/^from=[^ ]* \\(.*gx10-reconcile@\\)/\\1/' /root/.ssh/authorized_keys",

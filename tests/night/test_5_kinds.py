@@ -88,4 +88,7 @@ def hold(found: Night, night: list[tuple[Injection, str]]) -> None:
     assert (predicted, report.unpredicted) == (applied, []), f"seed {SEED}"
     reported = [injection for injection, _ in night if injection.reported]
     assert report.status is (Status.DRIFTED if reported else Status.HEALED), f"seed {SEED}: {report.reason}"
-    assert len(report.left) == len(reported), f"seed {SEED}: {report.left}"
+    # A drop-in for every service is one of Docker as well, which is told for itself.
+    daemons = (one.partition(": Docker daemon, drop-in ")[2] for one in report.left)
+    twice = [path for path in daemons if path and any(one.endswith(f": {path}") for one in report.left)]
+    assert len(report.left) - len(twice) == len(reported), f"seed {SEED}: {report.left}"

@@ -7,7 +7,7 @@ import json
 from testinfra.host import Host
 
 from gx10.described.description import Description
-from gx10.described.host_files import SHARE_PORT
+from gx10.settings.cluster import SHARE_PORT
 
 ASK = """
 import concurrent.futures, json, socket, sys

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, ip_network
 from itertools import combinations
 from pathlib import PurePosixPath
 
 from gx10.settings import Cluster, Problem
-from gx10.settings.cluster import Paths
+from gx10.settings.cluster import SHARE, Paths
 
 from ..vllm.values import closest
 from .environment import cluster_environment_problems
@@ -165,19 +164,16 @@ def _repeated(file: str, named: list[tuple[str, str]], what: str) -> Iterator[Pr
 
 
 def _ports(cluster: Cluster, file: str) -> Iterator[Problem]:
-    ports = cluster.ray.ports
-    single = {name: getattr(ports, name) for name in type(ports).model_fields if not name.startswith("worker_")}
-    counted = Counter(single.values())
-    for name, port in single.items():
-        key = f"ray.ports.{name}"
-        if counted[port] > 1:
-            others = ", ".join(other for other, its in single.items() if its == port and other != name)
-            yield Problem(file, key, str(port), f"{others} has the same port", "Give each of Ray's ports its own.")
+    ports, bound = cluster.ray.ports, cluster.bound_ports
+    for key, port in bound.items():
+        if key in ("access.port", SHARE):  # Whoever else has it should move.
+            continue
+        if others := [other for other, its in bound.items() if its == port and other != key]:
+            rule = f"{', '.join(others)} has the same port"
+            yield Problem(file, key, str(port), rule, "Every port of a host is one program's: give each its own.")
         if ports.worker_min <= port <= ports.worker_max:
             rule = f"it lies in the range of the workers, {ports.worker_min} to {ports.worker_max}"
             yield Problem(file, key, str(port), rule, "Move the port, or ray.ports.worker_min and worker_max.")
-        if port == cluster.access.port:
-            yield Problem(file, key, str(port), "sshd listens there (access.port)", "Give it another port.")
     if ports.worker_min > ports.worker_max:
         rule = f"it is above worker_max, {ports.worker_max}"
         yield Problem(file, "ray.ports.worker_min", str(ports.worker_min), rule, "Swap the two.")

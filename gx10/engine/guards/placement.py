@@ -111,8 +111,8 @@ def _port(served: Served, cluster: Cluster) -> Iterator[Problem]:
         rule = "the API listens on a port, which health checks and clients use"
         yield served.problem("uds", rule, "Remove --uds, and write --port.")
     port = command.value("port", 8000)
-    taken = {getattr(ports, name): f"ray.ports.{name}" for name in type(ports).model_fields}
-    taken[cluster.access.port] = "access.port"
+    taken = {taken: key for key, taken in cluster.bound_ports.items()}
+    taken |= {ports.worker_min: "ray.ports.worker_min", ports.worker_max: "ray.ports.worker_max"}
     by = taken.get(port)
     if by is None and ports.worker_min <= port <= ports.worker_max:
         by = f"the range from ray.ports.worker_min to worker_max ({ports.worker_min} to {ports.worker_max})"
