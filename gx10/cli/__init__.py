@@ -6,10 +6,12 @@ import errno
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
+from gx10.control_node import state_root
 from gx10.drift.verdict import ERROR, USAGE
 from gx10.interrupts import Interrupted, raising, tell
 
@@ -71,6 +73,14 @@ class Verbs(click.Group):
                 tell(f"\n{interrupted}. {interrupted.sentence or sentence(interrupted.command)}")
                 sys.exit(interrupted.status)
             except OSError as error:
+                if (
+                    error.filename
+                    and Path(str(error.filename)).is_relative_to(state_root())
+                    and error.errno not in FULL
+                ):
+                    place = "what this node keeps. Name a directory that you may write to in GX10_STATE"
+                    tell(f"{error.filename}: found {error.strerror}, expected {place}.")
+                    sys.exit(ERROR)
                 if error.errno not in FULL:
                     raise
                 where = error.filename or "where its output goes"
@@ -81,6 +91,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gx10", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
     """Serve one large model from a few small machines. GX10_CLUSTER names the cluster file; the default is the lab."""

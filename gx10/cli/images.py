@@ -107,6 +107,9 @@ def lock_command(name: str, wheels: Path | None, upgrade: bool) -> None:
     except SettingsError as error:
         click.echo(str(error), err=True)
         sys.exit(USAGE)
+    if wheels is not None and not any(wheels.glob("*.whl")):
+        click.echo(f"{wheels}: found no wheel, expected the image's own. Name the directory that holds them.", err=True)
+        sys.exit(USAGE)
     try:
         texts = _locks(image, wheels, upgrade)
     except (LockError, ValueError) as error:

@@ -82,7 +82,7 @@ def keep(description: Description) -> None:
 def last(name: str | None = None, project: Path = PROJECT) -> Kept | None:
     """The kept description of a cluster; nothing where there is none that this version can read."""
     cluster = name or cluster_name()
-    if "/" in cluster or not (project / f"clusters/{cluster}.yaml").is_file():
+    if cluster not in {found.stem for found in (project / "clusters").glob("*.yaml")}:
         return None
     try:
         path = state_directory(cluster) / FILE

@@ -55,7 +55,7 @@ def _switched(description: Description, wanted: Description, choice: Choice, rec
         f"{file} names {recipe}, and {before} may still be served: `pyinfra inventory.py deploy.py` finishes the "
         f"switch, `gx10 serve {before}` goes back."
     )
-    click.echo(f"{recipe} is staged; {before} is served meanwhile.")
+    click.echo(f"Staging {recipe}; {before} is served meanwhile.")
     try:
         if status := deployed(description, "deploys/stage.py", {STAGED: recipe}) or verified(wanted):
             switch.done(cluster)

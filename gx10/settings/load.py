@@ -26,6 +26,9 @@ Model = TypeVar("Model", bound=Settings)
 #: For a file as it was asked for: where each key really stands (a recipe may extend another), by dotted key.
 Places = Mapping[str, tuple[str, int]]
 
+LONGEST_NAME = 100
+"""Letters of a file's name, without its ending."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -208,12 +211,19 @@ def _merged(below: Tree, above: Tree) -> Tree:
 
 def _tree(draft: Draft, kind: str, name: str, named_by: tuple[str, str]) -> tuple[Tree | None, str]:
     """The mapping in `kind`/`name`.yaml and that file's name, relative to the project; notes what is wrong."""
-    file = f"{kind}/{name}.yaml"
+    file = f"{kind}/{name[:LONGEST_NAME]}.yaml"
     path = draft.project / file
-    if "/" in name or not path.is_file():
-        there = _names(found.stem for found in (draft.project / kind).glob("*.yaml"))
-        remedy = f"Choose one of: {there}."
-        draft.problems.append(Problem(*named_by, repr(name), f"{file} does not exist", remedy))
+    there = [found.stem for found in (draft.project / kind).glob("*.yaml") if found.is_file()]
+    if name not in there:
+        found, rule = repr(name), f"{file} does not exist"
+        if len(name) > LONGEST_NAME:
+            found, rule = f"{name[:20]!r}… of {len(name)} letters", f"a name has at most {LONGEST_NAME}"
+        elif path.is_dir():
+            rule = f"{file} is a directory"
+        remedy = f"Choose one of: {_names(there)}."
+        if name.removesuffix(".yaml") in there:
+            remedy = f"Write {name.removesuffix('.yaml')!r}: the name alone."
+        draft.problems.append(Problem(*named_by, found, rule, remedy))
         return None, file
     try:
         tree, lines = read_mapping(path)

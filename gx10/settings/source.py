@@ -58,6 +58,8 @@ def read_mapping(path: Path) -> tuple[Tree, dict[str, int]]:
         # Not str(error): it repeats the line, and the line may hold a secret.
         wrong = fault(error, text)
         raise SourceError("no valid YAML", wrong.rule, wrong.line, wrong.remedy) from error
+    except RecursionError:
+        raise SourceError("no description", "its values are nested deeper than anything is read") from None
     except (yaml.YAMLError, ValueError) as error:
         raise SourceError("no valid YAML", " ".join(str(error).split())[:120]) from error
     finally:
