@@ -309,8 +309,8 @@ BESIDE = (
     told("parameter overridden at boot", "echo net.ipv4.tcp_mtu_probing=0 > /etc/sysctl.d/99-mine.conf",
          r"^net\.ipv4\.tcp_mtu_probing at the next boot$", "rm /etc/sysctl.d/99-mine.conf"),
     told("parameter overridden at boot, in other words",
-         "mkdir -p /run/sysctl.d; echo '-net/ipv4/tcp_slow_start_after_idle = 1' > /run/sysctl.d/99-mine.conf",
-         r"^net\.ipv4\.tcp_slow_start_after_idle at the next boot$", "rm /run/sysctl.d/99-mine.conf"),
+         "mkdir -p /run/sysctl.d; echo '-net/ipv4/tcp_slow_start_after_idle = 1' > /run/sysctl.d/98-mine.conf",
+         r"^net\.ipv4\.tcp_slow_start_after_idle at the next boot$", "rm /run/sysctl.d/98-mine.conf"),
     told("byte code beside programs", f"mkdir {BYTE_CODE}; touch {BYTE_CODE}/proof.cpython-312.pyc", r"/__pycache__$",
          f"rm -r {BYTE_CODE}"),
     told("library beside programs", f"touch {MODULES}/manifest.so", r"/manifest\.so$", f"rm {MODULES}/manifest.so"),
@@ -355,7 +355,6 @@ OWN = (
     Injection("what the daemon was is forgotten", "rm /var/lib/gx10/docker-served.json", r"docker-served\.json$"),
     Injection("what the daemon was is forged", "echo '{}' > /var/lib/gx10/docker-served.json", r"docker-served\.json$",
               alone=True),
-    Injection("known hosts edited", "sed -i 1d /opt/gx10/known_hosts", r"known_hosts", where=HEAD),
 )  # fmt: skip
 
 NIGHTS: tuple[tuple[Injection, ...], ...] = (
