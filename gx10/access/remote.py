@@ -17,6 +17,7 @@ from gx10_host.exits import NOT_FOUND
 from gx10.described.description import Description
 
 from .login import ssh_arguments
+from .refused import remedy
 
 UNREACHABLE = 255
 """Exit status of ssh itself, as opposed to the command's."""
@@ -138,7 +139,8 @@ def _unreachable(errors: str) -> str:
     line = _last_line(errors)
     if "UNKNOWN port" in line:
         return "the way to it ended before it answered: it is off, its cable is out, or the lab is down"
-    return line
+    what = remedy(errors)
+    return f"{line.rstrip('.')}: {what}" if what else line
 
 
 def failed_because(command: Sequence[str], status: int, errors: str) -> str:

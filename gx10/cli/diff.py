@@ -17,5 +17,5 @@ from .history import named
 def diff(before: str, after: str) -> None:
     """Compare two runs of this node by name; -1 is the latest, -2 the one before it."""
     kept = History(state_directory(described().cluster.name))
-    for line in compared(named(kept, before), named(kept, after)):
+    for line in compared(named(kept, before), named(kept, after)) or ["Nothing differs between these two."]:
         click.echo(line)

@@ -12,6 +12,7 @@ from gx10_host.exits import NOT_FOUND
 
 from gx10.access import remote
 from gx10.access.login import ssh_arguments
+from gx10.access.refused import remedy
 from gx10.drift.verdict import ERROR
 
 from .described import described
@@ -32,7 +33,7 @@ def control(*words: str) -> None:
     argv = [*ssh_arguments(description, head), shlex.join([*CONTROL, *words])]
     done = subprocess.run(argv, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode == remote.UNREACHABLE:
-        unreachable(head)
+        unreachable(head, done.stderr)
     if done.returncode == NOT_FOUND:
         click.echo(f"{head}: {remote.failed_because(CONTROL, done.returncode, done.stderr)}", err=True)
         sys.exit(ERROR)
@@ -40,12 +41,15 @@ def control(*words: str) -> None:
     sys.exit(done.returncode)
 
 
-def unreachable(head: str) -> None:
-    """End with 1 where the head does not answer."""
-    click.echo(
-        f"The head {head} cannot be reached. Is it on, and is its management cable in? `gx10 status` asks the others.",
-        err=True,
+def unreachable(head: str, errors: str) -> None:
+    """End with 1 where the head does not answer, or lets nobody in."""
+    what = remedy(errors)
+    told = (
+        f"lets nobody in: {what}"
+        if what
+        else "cannot be reached. Is it on, and is its management cable in? `gx10 status` asks the others"
     )
+    click.echo(f"The head {head} {told}.", err=True)
     sys.exit(ERROR)
 
 

@@ -29,7 +29,7 @@ def why(full: bool) -> None:
     answer = remote.run(description, head, [*EXPLAIN, *(["--full"] if full else [])])
     click.echo(answer.output, nl=False)
     if answer.status is None:
-        unreachable(head)
+        unreachable(head, answer.reason)
     elif answer.status == NOT_FOUND:
         click.echo(f"{head}: {answer.reason}", err=True)
         sys.exit(ERROR)

@@ -303,6 +303,7 @@ def test_what_only_reads_goes_by_the_description_that_loaded_last(
 
     monkeypatch.setattr("gx10.described.description.described_by_environment", broken)
     monkeypatch.setattr(remote, "run", run)
+    monkeypatch.setattr(remote, "run_all", lambda its, _question, hosts, *_: {host: run(its, host) for host in hosts})
     result = typed(verb)
     assert result.exit_code == status, result.output
     assert ("goes by the description that loaded last" in result.output) is (status == 1)

@@ -38,7 +38,9 @@ def test_lines_of_all_hosts_stand_in_the_order_of_time_and_a_silent_host_is_name
         "gx10-2": Answer("gx10-2", value=entry(2, list(b"sec\xffond"), **LIFE)),
         "gx10-3": Answer("gx10-3", reason="unreachable: no route"),
     }
-    monkeypatch.setattr(remote, "run", lambda _description, host, _words, seconds: told[host])
+    monkeypatch.setattr(
+        remote, "run_all", lambda _description, _question, hosts, _seconds: {host: told[host] for host in hosts}
+    )
     entries, silent = logs.journal(description, tuple(told), "", "-1h")
     lines = [logs.line_of(one) for one in entries]
     assert [line.split()[-1] for line in lines] == ["first", "sec\ufffdond", "third"]
@@ -69,7 +71,11 @@ def test_lines_about_those_who_look_every_second_are_left_out_unless_all_are_ask
     description: Description, message: str, polled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = "\n".join([entry(1, message, _SYSTEMD_UNIT="vllm-engine.service"), entry(2, "second")])
-    monkeypatch.setattr(remote, "run", lambda _description, host, _words, seconds: Answer(host, value=lines))
+    monkeypatch.setattr(
+        remote,
+        "run_all",
+        lambda _description, _question, hosts, _seconds: {host: Answer(host, value=lines) for host in hosts},
+    )
     for words, shown in (([], not polled), (["--all"], True)):
         done = CliRunner().invoke(main, ["logs", "--host", "gx10-1", *words])
         assert (done.exit_code, message in done.stdout, "second" in done.stdout) == (0, shown, True)

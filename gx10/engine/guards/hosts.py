@@ -17,6 +17,9 @@ from .environment import cluster_environment_problems
 DOCUMENTATION = tuple(ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
 
 
+#: What people write for "none" in YAML, and is a word there.
+NO_ARCHIVE = frozenset({"none", "nil", "no", "false", "off", "-"})
+
 #: Trees of the operating system: nothing of ours stands in them.
 SYSTEM = tuple(
     map(
@@ -44,6 +47,7 @@ def cluster_problems(cluster: Cluster, file: str) -> Iterator[Problem]:
     yield from _overlaps(cluster, file)
     yield from _interfaces(cluster, file)
     yield from _ports(cluster, file)
+    yield from _login(cluster, file)
     yield from _directories(cluster, file)
     yield from _memory(cluster, file)
     yield from cluster_environment_problems(cluster, file)
@@ -181,6 +185,16 @@ def _ports(cluster: Cluster, file: str) -> Iterator[Problem]:
         rule = f"only {ports.worker_max - ports.worker_min + 1} ports are left for Ray's worker processes"
         remedy = "Leave at least 100: ray.ports.worker_max = worker_min + 99 or more."
         yield Problem(file, "ray.ports.worker_max", str(ports.worker_max), rule, remedy)
+
+
+def _login(cluster: Cluster, file: str) -> Iterator[Problem]:
+    if cluster.access.user != "root":
+        rule = "units, Docker and kernel parameters are root's work, and this package does not use sudo yet"
+        yield Problem(file, "access.user", repr(cluster.access.user), rule, "Log in as root, with a key.")
+    archive = cluster.retention.control_archive
+    if archive is not None and str(archive).lower() in NO_ARCHIVE:
+        rule = "it would be a directory of that name"
+        yield Problem(file, "retention.control_archive", repr(str(archive)), rule, "Write null for no archive.")
 
 
 def _directories(cluster: Cluster, file: str) -> Iterator[Problem]:

@@ -22,6 +22,8 @@ from pyinfra.connectors.sshuserclient import client
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from typing_extensions import Unpack, override
 
+from gx10.access.refused import remedy
+
 from .invocation import ending
 from .journal import watch
 from .pyinfra_costs import spare
@@ -45,15 +47,7 @@ SOCKET = (
 )
 """Level, option and value of each option of a connection's socket."""
 
-REMEDIES = {
-    "Authentication error": "Put this node's public key into that user's authorized_keys, or name the right key in"
-    " the cluster file under access.key.",
-    "SSH host key error": "The host was reinstalled or is another one: compare its key on its console, then correct"
-    " the known hosts file.",
-    "No host key": "Log in once with ssh to accept its key, or add it to the known hosts file.",
-    "Could not resolve hostname": "Correct the host's address in the cluster file.",
-    "": "Is it powered on and is its management cable in? `gx10 status` shows which hosts answer.",
-}
+SILENT = "Is it powered on and is its management cable in? `gx10 status` shows which hosts answer."
 
 
 class Proxied(socket.socket):
@@ -101,9 +95,10 @@ class Gx10Connector(SSHConnector):
             super().connect()
         except ConnectError as error:
             told = str(error)
-            remedy = next(remedy for sign, remedy in REMEDIES.items() if sign in told)
+            what = remedy(told)
+            do = f"{what[0].upper()}{what[1:]}." if what else SILENT
             address = self.data["ssh_hostname"] or self.host.name
-            raise ConnectError(f"{self.host.name} ({address}) cannot be logged in to: {told}. {remedy}") from error
+            raise ConnectError(f"{self.host.name} ({address}) cannot be logged in to: {told}. {do}") from error
         transport = self.client.get_transport() if self.client else None
         connection = transport.sock if transport else None
         # Behind a ProxyCommand or a jump host the connection to the host is not ours: its own options decide.
@@ -123,9 +118,7 @@ class Gx10Connector(SSHConnector):
         self.commands += 1
         done, output = super().run_shell_command(command, print_output, print_input, **arguments)
         if not done and not ending() and not self._connected():
-            told = (
-                f"{self.host.name}: the connection was lost while a command ran. {REMEDIES['']} The next run continues."
-            )
+            told = f"{self.host.name}: the connection was lost while a command ran. {SILENT} The next run continues."
             output = CommandOutput([*output.combined_lines, OutputLine("stderr", told)])
         return done, output
 
