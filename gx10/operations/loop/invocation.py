@@ -20,6 +20,7 @@ from types import FrameType
 
 import click
 import gevent
+import gevent.select
 import greenlet
 from pyinfra import logger
 from pyinfra.api.host import Host
@@ -128,6 +129,15 @@ def begin() -> None:
     for number in SIGNALS:
         signal.signal(number, ending)
     _wake_up_for_signals()
+    vars(sys.modules["pyinfra_cli.cli"])["input"] = _typed
+
+
+def _typed() -> str:
+    """What somebody types at pyinfra's question, waited for in gevent's loop: a signal that comes just before a read
+    begins to wait is heard when the read is over."""
+    if sys.stdin.isatty():
+        gevent.select.select([sys.stdin], [], [])
+    return input()
 
 
 def _wake_up_for_signals() -> None:
