@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gx10.drift.classify import Decision
+from gx10.drift.verdict import Status
 
 from .report import OperationReport, Report
 
@@ -20,7 +21,7 @@ def in_words(report: Report) -> str:
     because = f": {report.reason}" if report.reason else ""
     lines = [f"{report.cluster}: {report.status}{because}"]
     for host, seen in report.hosts.items():
-        if seen.reachable is False:
+        if seen.reachable is False and seen.reason not in report.reason:
             lines.append(f"  {host} does not answer: {seen.reason}")
         if seen.reboot_pending:
             lines.append(f"  {host} waits for a reboot")
@@ -32,12 +33,13 @@ def in_words(report: Report) -> str:
     lines += [f"ignored on {ignored.host}: {ignored.subject} ({ignored.reason})" for ignored in report.ignored]
     lines += [f"not as predicted: {pair}" for pair in report.unpredicted]
     lines += [f"comes back every night: {key}" for key in report.flapping]
-    if report.suspended_until:
+    if report.suspended_until and report.status is not Status.SUSPENDED:
         until = f"{report.suspended_until:%Y-%m-%d %H:%M %Z}"
         lines.append(f"suspended until {until}: {report.suspended_reason}")
     if report.health_after.told:
         lines.append(f"engine: {report.health_after.told}")
-    lines.append(f"run {report.run}: " + ", ".join(f"{step.name} {step.seconds:.1f} s" for step in report.steps))
+    steps = ", ".join(f"{step.name} {step.seconds:.1f} s" for step in report.steps)
+    lines.append(f"run {report.run}: {steps or 'no step was begun'}")
     return "\n".join(lines)
 
 

@@ -478,3 +478,15 @@ def test_a_report_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r").write_text('{"version": 2}')
     with pytest.raises(ValueError, match="version 2, expected 1"):
         Report.read(tmp_path / "r")
+
+
+def test_a_host_that_does_not_answer_and_a_suspension_are_said_once(night: Callable[..., Report]) -> None:
+    silent = in_words(night(World(silent={"gx10-4": "unreachable: timed out"})))
+    assert silent.count("timed out") == 1
+    kept = {"owner": "ada", "reason": "new switch", "until": (NOW + timedelta(hours=1)).isoformat()}
+    suspended = in_words(night(World(suspension=kept)))
+    assert suspended.count("new switch") == 1
+
+
+def test_a_run_that_began_no_step_says_so() -> None:
+    assert in_words(report()).endswith(": no step was begun")
