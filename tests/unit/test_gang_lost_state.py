@@ -159,6 +159,22 @@ def test_what_is_no_file_of_the_gang_is_never_put_back(kept: Path) -> None:
     assert described(kept) == (G2, f"unit of {G2}")
 
 
+def test_what_does_not_name_its_generation_is_never_put_back(kept: Path) -> None:
+    path = kept / "kept/kept.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "paths": told["paths"][:1], "digests": told["digests"][:1]}))
+    assert files_of(kept).kept() is None
+    assert not files_of(kept).restore(Generation(G1)), "or it would be put back for ever"
+
+
+def test_a_power_cut_while_another_generation_is_kept_loses_neither(kept: Path) -> None:
+    (kept / "kept").rename(kept / "kept.before")
+    assert files_of(kept).kept() == Generation(G1)
+    assert files_of(kept).keep(Generation(G2))
+    assert files_of(kept).kept() == Generation(G2)
+    assert not (kept / "kept.before").exists()
+
+
 def test_the_file_that_names_the_generation_is_put_back_last(kept: Path) -> None:
     (kept / "etc/unit").unlink()
     (kept / "etc/unit/full").mkdir(parents=True)  # Cannot be replaced.

@@ -51,6 +51,10 @@ class Files:
     ) -> None:
         self.paths, self.root, self.place = config["files"], pathlib.Path(root), pathlib.Path(kept)
         self.membership = Membership(head=config["head"], hosts=config["hosts"])
+        self.before = self.place.with_name(f"{self.place.name}.before")
+        """Where the one before stands while a new one takes its place."""
+        if self.before.exists() and not self.place.exists():  # The power went away in between.
+            self.before.rename(self.place)
         self.known: tuple[object, Kept] = (None, Kept())
         """What was kept, and which file said so."""
 
@@ -84,8 +88,11 @@ class Files:
         write_whole(partial / "kept.json", checked.to_bytes(kept))
         if self.described() != generation:  # A deploy wrote meanwhile.
             return False
-        shutil.rmtree(self.place, ignore_errors=True)
-        partial.replace(self.place)
+        shutil.rmtree(self.before, ignore_errors=True)
+        if self.place.exists():
+            self.place.rename(self.before)
+        partial.rename(self.place)
+        shutil.rmtree(self.before, ignore_errors=True)
         sync_directory(self.place.parent)
         return True
 
@@ -118,7 +125,7 @@ class Files:
     def _contents(self, kept: Kept) -> dict[str, tuple[bytes, int]] | None:
         """The kept files by path, with their modes; None unless each is what was kept, and a file of the gang."""
         contents = {}
-        if len(kept.digests) != len(kept.paths) or not set(kept.paths) <= set(self.paths):
+        if len(kept.digests) != len(kept.paths) or not {GENERATION} <= set(kept.paths) <= set(self.paths):
             return None
         for number, (path, digest) in enumerate(zip(kept.paths, kept.digests, strict=True)):
             try:
