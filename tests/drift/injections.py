@@ -339,7 +339,6 @@ OWN = (
     Injection("file in the own project", "touch /opt/gx10/project/gx10/mine.py", r"mine\.py", where=HEAD),
     Injection("own environment edited", "echo >> $(echo /opt/gx10/env-*/lib/python3*/site-packages/click)/core.py",
               r"/opt/gx10/env-", where=HEAD),
-    Injection("own key removed", "sed -i /gx10-reconcile@/d /root/.ssh/authorized_keys", r"^authorized_keys$"),
     Injection("own key opened", "sed -i 's/^from=[^ ]* \\(.*gx10-reconcile@\\)/\\1/' /root/.ssh/authorized_keys",
               r"^authorized_keys$"),
     Injection("byte code in the own project", "mkdir /opt/gx10/project/gx10/__pycache__; "

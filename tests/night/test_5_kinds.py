@@ -24,7 +24,7 @@ from ..drift.injections import (
     Injection,
 )
 from ..drift.nights import Night, host_for, inject, pairs, undo
-from ..lab.deployment import deploy
+from ..lab.deployment import HOSTS, deploy
 from .installed import HEAD
 from .installed import night as made_night
 
@@ -35,12 +35,26 @@ def test_there_are_enough_kinds() -> None:
     assert len({injection.name for injection in EVERY}) >= 40
 
 
-def test_a_night_that_does_not_know_the_hosts_any_more_says_so_and_a_deploy_puts_it_right(lab: Lab) -> None:
-    lab.run(HEAD, "sed", "-i", "1d", f"{watch_files.ROOT}/known_hosts")
+@pytest.mark.parametrize(
+    ("host", "script", "said"),
+    [
+        (HEAD, f"sed -i 1d {watch_files.ROOT}/known_hosts", "Host key verification failed"),
+        (
+            HOSTS[3],
+            "sed -i /gx10-reconcile@/d /root/.ssh/authorized_keys",
+            "put this node's public key into that user's",
+        ),
+    ],
+    ids=["known hosts", "key"],
+)
+def test_a_night_that_cannot_log_in_any_more_says_so_and_a_deploy_puts_it_right(
+    host: str, script: str, said: str, lab: Lab
+) -> None:
+    lab.run(host, "sh", "-c", script)
     try:
         made = made_night(lab)
         assert (made.status, made.report.status) == (1, Status.UNKNOWN)
-        assert "Host key verification failed" in made.report.reason
+        assert said in made.report.reason
     finally:
         put_right = deploy("-y")
     assert put_right.status == 0, put_right.errors
